@@ -1,0 +1,167 @@
+"""From an ensemble to blocks of lanes, and from blocks to threads.
+
+Problems that share the optimizer's parameters and the schedule go into one block (its tables are then shared); step size, start and loss are per lane. A problem's numbers do not
+depend on the block it lands in.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from stepbias.kernels.rule import Rule, make_rule
+from stepbias.theory.checks import real, whole
+from stepbias.theory.optimizers import AdamFamily, require_family
+from stepbias.theory.schedules import resolve
+
+Floats = NDArray[np.float64]
+Integers = NDArray[np.int64]
+
+# Flat entries (components x lanes) of a block: long enough to amortise the loop overhead of the sums (measured flat from 64 on), short enough for the first-level cache.
+_ENTRIES = 128
+_PARAMETERS = ("beta", "rho", "eps", "eps_root")
+
+
+def thread_count() -> int:
+    """Worker threads: the CPUs this process may use, or ``STEPBIAS_THREADS``."""
+    setting = os.environ.get("STEPBIAS_THREADS")
+    if setting is None:
+        return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+    if not setting.isdigit() or int(setting) < 1:
+        raise ValueError(f"STEPBIAS_THREADS = {setting!r}; accepted: an integer >= 1")
+    return int(setting)
+
+
+@dataclass(frozen=True)
+class Ensemble:
+    """Checked input of a run, every per-problem quantity expanded to B problems.
+
+    ``single`` tells that the user passed one problem without a leading axis.
+    """
+
+    optimizer: AdamFamily
+    loss: Any
+    theta0: Floats  # (B, p)
+    h: Floats  # (B,)
+    parameters: Floats  # (B, 4): beta, rho, eps, eps_root
+    schedule: Integers  # (steps,) or (B, steps)
+    single: bool
+
+    @property
+    def problems(self) -> int:
+        """B."""
+        return len(self.theta0)
+
+    def squeeze(self, result: Floats) -> Floats:
+        """Drop the leading axis if the user passed one problem."""
+        return result[0] if self.single else result
+
+    def rule(self, optimizer: AdamFamily, problem: int) -> Rule:
+        """Weight tables of ``optimizer`` on the schedule of ``problem``."""
+        row = self.schedule if self.schedule.ndim == 1 else self.schedule[problem]
+        return _rule(optimizer, row, self.loss.batches, problem)
+
+
+def _rule(optimizer: AdamFamily, row: Integers, batches: int, problem: int) -> Rule:
+    values = [
+        float(value if np.ndim(value) == 0 else np.asarray(value)[problem])
+        for value in (getattr(optimizer, name) for name in _PARAMETERS)
+    ]
+    return make_rule(*values, optimizer.bias_correction, np.ascontiguousarray(row), batches)
+
+
+def prepare(
+    optimizer: Any, loss: Any, theta0: Any, h: Any, steps: Any, schedule: Any, device: Any
+) -> Ensemble:
+    """Check every argument and expand to an ensemble; nothing is computed before all of them are accepted."""
+    require_family(optimizer)
+    if not hasattr(loss, "source"):
+        raise TypeError(f"loss = {loss!r} has type {type(loss).__name__}; accepted: a stepbias.Loss")
+    if device != "cpu":
+        accepted = "'cpu' (this version has no CUDA path)" if device == "cuda" else "'cpu'"
+        raise ValueError(f"device = {device!r}; accepted: {accepted}")
+    whole("steps", steps, 0)
+    start = real("theta0", theta0)
+    if start.ndim not in (1, 2) or start.shape[-1] != loss.dim:
+        raise ValueError(
+            f"theta0 has shape {start.shape}; accepted: ({loss.dim},) or (B, {loss.dim}) for this loss"
+        )
+    step = real("h", h, "positive numbers, one or one per problem")
+    if step.ndim > 1 or np.any(step <= 0.0):
+        raise ValueError(f"h = {h!r}; accepted: a number > 0, or one per problem")
+    batch = resolve(schedule, loss.batches, steps)
+    sizes = {"theta0": start.shape[:-1], "h": step.shape, "schedule": batch.shape[:-1]}
+    sizes |= {name: np.shape(getattr(optimizer, name)) for name in _PARAMETERS}
+    if loss.problems is not None:
+        sizes["loss.problems"] = (loss.problems,)
+    given = {name: shape[0] for name, shape in sizes.items() if shape}
+    if len(set(given.values())) > 1:
+        listed = ", ".join(f"{name}: {count}" for name, count in given.items())
+        raise ValueError(f"leading axes disagree ({listed}); accepted: one number of problems B")
+    count = next(iter(given.values()), 1)
+    if count == 0:
+        raise ValueError("theta0 describes 0 problems; accepted: at least one")
+    parameters = np.stack(
+        [np.broadcast_to(np.asarray(getattr(optimizer, n), dtype=np.float64), count) for n in _PARAMETERS], 1
+    )
+    return Ensemble(
+        optimizer,
+        loss,
+        np.ascontiguousarray(np.broadcast_to(start, (count, loss.dim))),
+        np.ascontiguousarray(np.broadcast_to(step, count)),
+        parameters,
+        batch,
+        single=not given,
+    )
+
+
+def blocks(ensemble: Ensemble, threads: int) -> Iterator[Integers]:
+    """Problem indices of every block, (L,)."""
+    keys = ensemble.parameters
+    if ensemble.schedule.ndim == 2:
+        _, row = np.unique(ensemble.schedule, axis=0, return_inverse=True)
+        keys = np.column_stack([keys, row.reshape(-1).astype(np.float64)])
+    _, group = np.unique(keys, axis=0, return_inverse=True)
+    group = group.reshape(-1)
+    wanted = max(8, _ENTRIES // ensemble.loss.dim)
+    for label in range(group.max() + 1):
+        members = np.flatnonzero(group == label).astype(np.int64)
+        lanes = min(wanted, max(8, -(-len(members) // (2 * threads))))
+        for begin in range(0, len(members), lanes):
+            yield members[begin : begin + lanes]
+
+
+def for_each_block(ensemble: Ensemble, work: Callable[[Integers], None]) -> None:
+    """Run ``work`` on every block; kernels release the interpreter lock, so threads run in parallel.
+
+    Every problem is computed by one thread from its own data: the numbers do not depend on the number of threads.
+    """
+    threads = thread_count()
+    pieces = list(blocks(ensemble, threads))
+    if threads == 1 or len(pieces) == 1:
+        for piece in pieces:
+            work(piece)
+        return
+    with ThreadPoolExecutor(max_workers=threads) as pool:
+        for _ in pool.map(work, pieces):
+            pass
+
+
+def require_memory(name: str, value: Any, doubles: int) -> None:
+    """``ValueError`` if an array of ``doubles`` float64 cannot fit into the machine's memory."""
+    needed = 8 * doubles
+    try:
+        available = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
+    except (ValueError, OSError, AttributeError):
+        return
+    if needed > available:
+        raise ValueError(
+            f"{name} = {value!r} needs {needed / 2**30:.1f} GiB for the trajectory; "
+            f"accepted: what fits into {available / 2**30:.1f} GiB (global_error stores no trajectory)"
+        )

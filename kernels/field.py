@@ -1,0 +1,119 @@
+"""The modified field of a block of problems at one step: gradients, memory sums, Hessian-vector products, combination."""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+
+from stepbias.kernels.jit import inline, kernel
+from stepbias.kernels.sums import SumState, averages, make_sum_state, memory_sums
+from stepbias.theory import adam
+
+Floats = NDArray[np.float64]
+Integers = NDArray[np.int64]
+
+_root = inline(adam.root)
+_rate = inline(adam.modified_rate)
+
+
+class Data(NamedTuple):
+    """A block's packed loss data and the scratch of its oracle."""
+
+    ints: Integers
+    reals: Floats
+    work: Floats
+
+
+class FieldState(NamedTuple):
+    """Scratch of one field evaluation for a block (m batches, p components, L lanes)."""
+
+    gradients: Floats  # (m, p, L)
+    first: Floats  # (m, p, L): H_b mean_lag[b]
+    second: Floats  # (m, p, L): H_b square_lag[b]
+    sums: SumState
+    root: Floats  # (p, L): R at the last evaluation
+
+
+def make_field_state(batches: int, dim: int, lanes: int) -> FieldState:
+    """Allocate the arrays of a block once."""
+    gradients, first, second = np.zeros((3, batches, dim, lanes))
+    return FieldState(gradients, first, second, make_sum_state(batches, dim * lanes), np.zeros((dim, lanes)))
+
+
+@kernel()
+def lagged_products(oracle_products, data, theta, state):  # type: ignore[no-untyped-def]
+    """Hessian-vector products of the lag vectors, summed over batches into ``first[0]`` (2 L + Lbar) and ``second[0]`` (2 P + Pbar)."""
+    m, p, lanes = state.gradients.shape
+    shape = (m, p, lanes)
+    oracle_products(
+        theta,
+        data.ints,
+        data.reals,
+        data.work,
+        state.sums.mean_lag.reshape(shape),
+        state.sums.square_lag.reshape(shape),
+        state.first,
+        state.second,
+    )
+    for b in range(m):
+        for j in range(p):
+            for lane in range(lanes):
+                weighted = state.gradients[b, j, lane] * state.second[b, j, lane]
+                if b == 0:
+                    state.second[0, j, lane] = weighted
+                else:
+                    state.first[0, j, lane] += state.first[b, j, lane]
+                    state.second[0, j, lane] += weighted
+
+
+@kernel()
+def evaluate_sums(oracle_gradients, oracle_products, data, rule, variant, n, theta, state):  # type: ignore[no-untyped-def]
+    """Gradients, memory sums and products at step n: M and V in ``state.sums``, 2 L + Lbar and 2 P + Pbar in ``state.first[0]``, ``state.second[0]``."""
+    m, p, lanes = state.gradients.shape
+    oracle_gradients(theta, data.ints, data.reals, data.work, state.gradients)
+    flat = state.gradients.reshape((m, p * lanes))
+    memory_sums(rule, n, variant[1], flat, variant[0], state.sums)
+    lagged_products(oracle_products, data, theta, state)
+
+
+@kernel()
+def evaluate_field(  # type: ignore[no-untyped-def]
+    oracle_gradients, oracle_products, data, rule, variant, n, theta, h, state, out
+):
+    """The modified field at step n.
+
+    Parameters
+    ----------
+    oracle_gradients, oracle_products : function pointers
+        See :mod:`stepbias.kernels.oracle`.
+    data : Data
+    rule : Rule
+    variant : tuple (factors (7,) float64, short_memory bool)
+    n : int
+    theta : (p, L) float64
+    h : (L,) float64
+    state : FieldState
+        Overwritten; ``state.root`` holds R afterwards.
+    out : (p, L) float64
+        d theta / dt.
+    """
+    factors, _ = variant
+    m, p, lanes = state.gradients.shape
+    second_order = factors[6] != 0.0
+    if second_order:
+        evaluate_sums(oracle_gradients, oracle_products, data, rule, variant, n, theta, state)
+    else:
+        oracle_gradients(theta, data.ints, data.reals, data.work, state.gradients)
+        averages(rule, n, state.gradients.reshape((m, p * lanes)), state.sums.mean, state.sums.square)
+    for j in range(p):
+        for lane in range(lanes):
+            i = j * lanes + lane
+            r = _root(state.sums.square[i], rule.eps_root)
+            state.root[j, lane] = r
+            numerator_lag = factors[6] * state.first[0, j, lane] if second_order else 0.0
+            square_lag = factors[6] * state.second[0, j, lane] if second_order else 0.0
+            out[j, lane] = _rate(
+                factors[0] * state.sums.mean[i], factors[1] * r, rule.eps, numerator_lag, square_lag, h[lane]
+            )

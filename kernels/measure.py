@@ -1,0 +1,99 @@
+"""One measurement: an ensemble at one step size, both trajectories in lockstep, and what was watched along the way."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+
+import numpy as np
+from numpy.typing import NDArray
+
+from stepbias.kernels.blocks import Ensemble, for_each_block
+from stepbias.kernels.field import Data
+from stepbias.kernels.trajectory import Position, make_flow_state, make_watch, run_lockstep
+from stepbias.theory.optimizers import Adam, AdamFamily
+from stepbias.theory.variants import STATEMENT, Variant
+
+Floats = NDArray[np.float64]
+Integers = NDArray[np.int64]
+
+
+@dataclass(frozen=True)
+class Measurement:
+    """Results per problem; see :class:`stepbias.kernels.trajectory.Watch`."""
+
+    error: Floats  # (B,)
+    solver: Floats  # (B,)
+    distance: Floats  # (B,)
+    difference: Floats  # (B, p)
+    root: Floats  # (B,)
+    drift: Floats  # (B,)
+    size: Floats  # (B,)
+
+
+def field_optimizer(optimizer: AdamFamily, variant: Variant) -> AdamFamily:
+    """The optimizer whose sums a variant evaluates: the substitutions that change the tables."""
+    changed: AdamFamily = optimizer
+    if variant.swap_eps:
+        changed = replace(changed, eps=changed.eps_root, eps_root=changed.eps)
+    if variant.flip_bias_correction:
+        changed = Adam(changed.beta, changed.rho, changed.eps, changed.eps_root, not changed.bias_correction)
+    return changed
+
+
+def measure(
+    ensemble: Ensemble, steps: int, variant: Variant = STATEMENT, *, substeps: int = 2, check: bool = True
+) -> Measurement:
+    """Run both trajectories of every problem.
+
+    Parameters
+    ----------
+    ensemble : Ensemble
+    steps : int
+    variant : Variant
+        The field of the flow: the statement, its leading part, or a wrong variant.
+    substeps : int
+        Runge-Kutta steps per piece.
+    check : bool
+        Also integrate the flow at half the resolution (``substeps`` must be even) and report the difference.
+    """
+    loss = ensemble.loss
+    results = Measurement(
+        *(np.empty(ensemble.problems) for _ in range(3)),
+        np.empty((ensemble.problems, loss.dim)),
+        *(np.empty(ensemble.problems) for _ in range(3)),
+    )
+    flow_of = field_optimizer(ensemble.optimizer, variant)
+    oracle = loss.source.oracle
+    pointers = (oracle.gradient, oracle.gradients, oracle.products)
+
+    def work(piece: Integers) -> None:
+        lanes, first = len(piece), int(piece[0])
+        ints, reals = loss.source.pack(piece)
+        size = loss.source.work_size(lanes)
+        start = np.ascontiguousarray(ensemble.theta0[piece].T)
+        watch = make_watch(loss.dim, lanes)
+        iterate_rule = ensemble.rule(ensemble.optimizer, first)
+        run_lockstep(
+            pointers,
+            Data(ints, reals, np.zeros(size)),
+            iterate_rule,
+            iterate_rule if flow_of is ensemble.optimizer else ensemble.rule(flow_of, first),
+            (variant.factors, variant.short_memory),
+            ensemble.h[piece],
+            steps,
+            substeps,
+            check,
+            Position(start.copy(), np.zeros_like(start)),
+            Position(start.copy(), np.zeros_like(start)),
+            Position(start.copy(), np.zeros_like(start)),
+            np.zeros((3, loss.dim, lanes)),
+            make_flow_state(loss.batches, loss.dim, lanes),
+            watch,
+        )
+        for name in ("error", "solver", "distance", "root", "drift", "size"):
+            getattr(results, name)[piece] = getattr(watch, name)
+        results.difference[piece] = watch.difference.T
+
+    for_each_block(ensemble, work)
+    return results
+

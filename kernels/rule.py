@@ -1,0 +1,103 @@
+"""Tables of an optimizer's weights along one schedule: what the memory sums read instead of computing powers."""
+
+from __future__ import annotations
+
+import math
+from typing import NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+
+from stepbias.kernels.jit import kernel
+
+Floats = NDArray[np.float64]
+Integers = NDArray[np.int64]
+
+# Weights below this are under the rounding unit of a double (2^-53) by a factor 128, and are dropped.
+_NEGLIGIBLE = 2.0**-60
+
+
+class Rule(NamedTuple):
+    """An optimizer of the Adam family on one schedule, as the kernels read it.
+
+    ``mean_weight[n, b]`` is w_b^(n), the sum of beta^(n-k) (1 - beta) over the steps k <= n with batch b, before bias correction; ``square_weight`` the same with
+    rho. ``mean_power[i]`` is beta^i (1 - beta). ``mean_correction[n]`` is 1 / (1 - beta^(n+1)), or 1.
+    """
+
+    beta: float
+    rho: float
+    eps: float
+    eps_root: float
+    window: int
+    constant: bool
+    batch: Integers
+    mean_correction: Floats
+    square_correction: Floats
+    mean_weight: Floats
+    square_weight: Floats
+    mean_power: Floats
+    square_power: Floats
+    mean_lag: Floats
+    square_lag: Floats
+
+
+def memory_window(beta: float, rho: float) -> int:
+    """Number of past steps whose weight is not negligible for beta or rho."""
+    decay = max(beta, rho)
+    return 1 if decay == 0.0 else math.ceil(math.log(_NEGLIGIBLE) / math.log(decay))
+
+
+def _corrections(decay: float, steps: int, corrected: bool) -> Floats:
+    if not corrected:
+        return np.ones(steps)
+    return 1.0 / (1.0 - decay ** np.arange(1, steps + 1, dtype=np.float64))
+
+
+def _lags(decay: float, steps: int) -> Floats:
+    """Sum over k < n of decay^(n-k) (1 - decay) (n - k), for n = 0 .. steps - 1."""
+    age = np.arange(steps, dtype=np.float64)
+    return np.cumsum(age * decay**age * (1.0 - decay))
+
+
+@kernel()
+def _class_weights(batch, decay, out):  # type: ignore[no-untyped-def]
+    for n in range(out.shape[0]):
+        for b in range(out.shape[1]):
+            out[n, b] = decay * out[n - 1, b] if n > 0 else 0.0
+        out[n, batch[n]] += 1.0 - decay
+
+
+def make_rule(
+    beta: float,
+    rho: float,
+    eps: float,
+    eps_root: float,
+    bias_correction: bool,
+    batch: Integers,
+    batches: int,
+) -> Rule:
+    """Tables for the steps 0 .. len(batch) - 1."""
+    steps = len(batch)
+    window = min(memory_window(beta, rho), steps)
+    mean_weight, square_weight = np.empty((2, steps, batches))
+    _class_weights(batch, beta, mean_weight)
+    _class_weights(batch, rho, square_weight)
+    age = np.arange(window + 1, dtype=np.float64)
+    return Rule(
+        beta=float(beta),
+        rho=float(rho),
+        eps=float(eps),
+        eps_root=float(eps_root),
+        window=window,
+        # Full batch with bias correction: M, V and so U do not depend on the step, and the sums collapse (Remark 3.2).
+        constant=bool(batches == 1 and bias_correction),
+        batch=batch,
+        mean_correction=_corrections(beta, steps, bias_correction),
+        square_correction=_corrections(rho, steps, bias_correction),
+        mean_weight=mean_weight,
+        square_weight=square_weight,
+        mean_power=beta**age * (1.0 - beta),
+        square_power=rho**age * (1.0 - rho),
+        mean_lag=_lags(beta, steps),
+        square_lag=_lags(rho, steps),
+    )

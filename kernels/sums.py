@@ -1,0 +1,172 @@
+"""The memory sums in one pass over the steps: O(n p), nothing stored per step.
+
+At a fixed theta let T_k be the sum of U^(l) over l < k. The sums that the printed L and P need, one vector per batch,
+
+    A_b = sum over k < n with batch b of beta^(n-k) (1 - beta) (T_n - T_k),
+
+are accumulated with the prefix sums T_k, so that step k touches only the accumulator of its own batch. The subtraction costs at most a factor (window length) (1 - beta)
+in rounding, since the window is as long as the slowest memory and T starts at 0 at its beginning; the sums enter the field multiplied by h.
+
+Arrays are flat over (component, lane): every loop below is one contiguous range that LLVM vectorises.
+"""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+
+from stepbias.kernels.jit import inline, kernel
+from stepbias.theory import adam
+
+Floats = NDArray[np.float64]
+
+_mean_of = inline(adam.running_mean)
+_direction = inline(adam.direction)
+
+
+class SumState(NamedTuple):
+    """Scratch and results of :func:`memory_sums` for P = p L flat entries and m batches.
+
+    After the call ``mean`` holds M, ``square`` V (both corrected), ``step`` U^(n), ``mean_lag[b]`` the vector that H_b multiplies to give 2 L + Lbar summed over b, and
+    ``square_lag[b]`` the one for 2 P + Pbar.
+    """
+
+    mean: Floats  # (P,)
+    square: Floats  # (P,)
+    step: Floats  # (P,)
+    prefix: Floats  # (P,)
+    gradient_square: Floats  # (m, P)
+    mean_lag: Floats  # (m, P)
+    square_lag: Floats  # (m, P)
+
+
+def make_sum_state(batches: int, size: int) -> SumState:
+    """Allocate the arrays of a block once."""
+    mean, square, step, prefix = np.zeros((4, size))
+    gradient_square, mean_lag, square_lag = np.zeros((3, batches, size))
+    return SumState(mean, square, step, prefix, gradient_square, mean_lag, square_lag)
+
+
+@kernel()
+def averages(rule, n, gradients, mean, square):  # type: ignore[no-untyped-def]
+    """M (corrected) and V (corrected) at step n from the class weights: O(m P)."""
+    for i in range(mean.shape[0]):
+        mean[i] = 0.0
+        square[i] = 0.0
+    for b in range(gradients.shape[0]):
+        w = rule.mean_weight[n, b] * rule.mean_correction[n]
+        r = rule.square_weight[n, b] * rule.square_correction[n]
+        g = gradients[b]
+        for i in range(mean.shape[0]):
+            mean[i] += w * g[i]
+            square[i] += r * g[i] * g[i]
+
+
+@kernel()
+def _steps(rule, first, n, gradients, state):  # type: ignore[no-untyped-def]
+    """Steps first .. n - 1: moving averages, U, prefix sums, and the accumulators sum_k power * T_k of every batch."""
+    mean, square, prefix = state.mean, state.square, state.prefix
+    beta, rho, eps, eps_root = rule.beta, rule.rho, rule.eps, rule.eps_root
+    for k in range(first, n):
+        b = rule.batch[k]
+        g, gg, a, c = gradients[b], state.gradient_square[b], state.mean_lag[b], state.square_lag[b]
+        mc, sc = rule.mean_correction[k], rule.square_correction[k]
+        w, r = rule.mean_power[n - k], rule.square_power[n - k]
+        for i in range(mean.shape[0]):
+            m = _mean_of(mean[i], g[i], beta)
+            v = _mean_of(square[i], gg[i], rho)
+            t = prefix[i]
+            mean[i] = m
+            square[i] = v
+            a[i] += w * t
+            c[i] += r * t
+            prefix[i] = t + _direction(m * mc, v * sc, eps, eps_root)
+
+
+@kernel()
+def _begin(rule, first, gradients, state):  # type: ignore[no-untyped-def]
+    """State before step ``first``: uncorrected averages by the class weights, everything else zero."""
+    mean, square = state.mean, state.square
+    for i in range(mean.shape[0]):
+        mean[i] = 0.0
+        square[i] = 0.0
+        state.prefix[i] = 0.0
+    for b in range(gradients.shape[0]):
+        g, gg, a, c = gradients[b], state.gradient_square[b], state.mean_lag[b], state.square_lag[b]
+        w = rule.mean_weight[first - 1, b] if first > 0 else 0.0
+        r = rule.square_weight[first - 1, b] if first > 0 else 0.0
+        for i in range(mean.shape[0]):
+            square_of_g = g[i] * g[i]
+            gg[i] = square_of_g
+            mean[i] += w * g[i]
+            square[i] += r * square_of_g
+            a[i] = 0.0
+            c[i] = 0.0
+
+
+@kernel()
+def _finish(rule, n, short_memory, gradients, factors, state):  # type: ignore[no-untyped-def]
+    """M, V, U at step n, then 2 L A_b + Lbar w_b U and its square counterpart, with the factors on the named terms."""
+    averages(rule, n, gradients, state.mean, state.square)
+    for i in range(state.mean.shape[0]):
+        state.step[i] = _direction(state.mean[i], state.square[i], rule.eps, rule.eps_root)
+    if short_memory and n > 0:
+        # The prefix T_{n-1} in place of T_n: take back U^(n-1), whose averages follow from those of step n.
+        averages(rule, n - 1, gradients, state.mean, state.square)
+        for i in range(state.mean.shape[0]):
+            state.prefix[i] -= _direction(state.mean[i], state.square[i], rule.eps, rule.eps_root)
+        averages(rule, n, gradients, state.mean, state.square)
+    mc, sc = rule.mean_correction[n], rule.square_correction[n]
+    for b in range(gradients.shape[0]):
+        past_w = rule.beta * rule.mean_weight[n - 1, b] if n > 0 else 0.0
+        past_r = rule.rho * rule.square_weight[n - 1, b] if n > 0 else 0.0
+        now_w, now_r = rule.mean_weight[n, b], rule.square_weight[n, b]
+        a, c = state.mean_lag[b], state.square_lag[b]
+        for i in range(state.mean.shape[0]):
+            t, u = state.prefix[i], state.step[i]
+            a[i] = mc * (2.0 * factors[2] * (past_w * t - a[i]) + factors[3] * now_w * u)
+            c[i] = sc * (2.0 * factors[4] * (past_r * t - c[i]) + factors[5] * now_r * u)
+
+
+@kernel()
+def _constant_direction(rule, n, gradients, factors, state):  # type: ignore[no-untyped-def]
+    """Full batch with bias correction: U does not depend on the step, T_n - T_k = (n - k) U."""
+    averages(rule, n, gradients, state.mean, state.square)
+    w = rule.mean_correction[n] * rule.mean_weight[n, 0]
+    r = rule.square_correction[n] * rule.square_weight[n, 0]
+    lag_w = rule.mean_correction[n] * rule.mean_lag[n]
+    lag_r = rule.square_correction[n] * rule.square_lag[n]
+    for i in range(state.mean.shape[0]):
+        u = _direction(state.mean[i], state.square[i], rule.eps, rule.eps_root)
+        state.step[i] = u
+        state.mean_lag[0, i] = (2.0 * factors[2] * lag_w + factors[3] * w) * u
+        state.square_lag[0, i] = (2.0 * factors[4] * lag_r + factors[5] * r) * u
+
+
+@kernel()
+def memory_sums(rule, n, short_memory, gradients, factors, state):  # type: ignore[no-untyped-def]
+    """All sums at step n from the batch gradients (m, P) at one theta.
+
+    Parameters
+    ----------
+    rule : Rule
+    n : int
+        Step, inside the rule's tables.
+    short_memory : bool
+        The wrong variant whose inner sums end at n - 2.
+    gradients : (m, P) float64
+        Gradient of every batch, flat over (component, lane).
+    factors : (7,) float64
+        Factors on M, R, L, Lbar, P, Pbar, bias; those of L .. Pbar are applied here.
+    state : SumState
+        Overwritten; see there for what it holds afterwards.
+    """
+    if rule.constant and not short_memory:
+        _constant_direction(rule, n, gradients, factors, state)
+        return
+    first = max(0, n - rule.window)
+    _begin(rule, first, gradients, state)
+    _steps(rule, first, n, gradients, state)
+    _finish(rule, n, short_memory, gradients, factors, state)

@@ -1,0 +1,69 @@
+"""Named terms of the modified equation, and wrong variants of it that a verifier must refute.
+
+A variant multiplies named terms by factors or makes a named substitution. It is a run-time switch of the very code that evaluates the theorem.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, fields
+
+import numpy as np
+from numpy.typing import NDArray
+
+TERMS = ("M", "R", "L", "Lbar", "P", "Pbar", "bias")
+
+
+@dataclass(frozen=True)
+class Variant:
+    """Factors on the terms of the modified equation, and substitutions.
+
+    Parameters
+    ----------
+    M, R, L, Lbar, P, Pbar : float, default 1
+        Factor on the term where it stands in the equation (the memory sums keep their own M and R).
+    bias : float, default 1
+        Factor on the whole O(h) term; 0 leaves the leading field, the statement of order 1.
+    flip_bias_correction : bool
+        Drop the bias correction of Adam's means, or add it to RMSProp's.
+    swap_eps : bool
+        Put the constants inside the root outside, and the reverse.
+    short_memory : bool
+        End the inner sums at n - 2 instead of n - 1.
+    """
+
+    M: float = 1.0
+    R: float = 1.0
+    L: float = 1.0
+    Lbar: float = 1.0
+    P: float = 1.0
+    Pbar: float = 1.0
+    bias: float = 1.0
+    flip_bias_correction: bool = False
+    swap_eps: bool = False
+    short_memory: bool = False
+
+    @property
+    def factors(self) -> NDArray[np.float64]:
+        """The seven factors in the order of ``TERMS``, float64 ``(7,)``."""
+        return np.array([getattr(self, name) for name in TERMS], dtype=np.float64)
+
+    @property
+    def name(self) -> str:
+        """What differs from the statement, or "statement"."""
+        changed = [
+            field.name if getattr(self, field.name) is True else f"{field.name} x {getattr(self, field.name):g}"
+            for field in fields(self)
+            if getattr(self, field.name) != field.default
+        ]
+        return ", ".join(changed) or "statement"
+
+
+STATEMENT = Variant()
+LEADING = Variant(bias=0.0)
+
+
+def of_order(order: int) -> Variant:
+    """The theorem's field (2) or its leading part (1)."""
+    if order not in (1, 2) or isinstance(order, bool):
+        raise ValueError(f"order = {order!r}; accepted: 1 (leading field) or 2 (the theorem's)")
+    return STATEMENT if order == 2 else LEADING
