@@ -24,7 +24,9 @@ Floats = NDArray[np.float64]
 Integers = NDArray[np.int64]
 
 # Flat entries (components x lanes) of a block: long enough to amortise the loop overhead of the sums (measured flat from 64 on), short enough for the first-level cache.
-_ENTRIES = 128
+_ENTRIES = 256
+# Fewer lanes than this leave the loops over lanes unvectorised: not worth splitting a block for another thread.
+_LANES = 32
 _PARAMETERS = ("beta", "rho", "eps", "eps_root")
 
 
@@ -61,6 +63,10 @@ class Ensemble:
     def squeeze(self, result: Floats) -> Floats:
         """Drop the leading axis if the user passed one problem."""
         return result[0] if self.single else result
+
+    def step_sizes(self, piece: Integers) -> Floats:
+        """Step size of every (component, lane) of a block, (p, L)."""
+        return np.repeat(self.h[piece][None], self.loss.dim, axis=0)
 
     def rule(self, optimizer: AdamFamily, problem: int) -> Rule:
         """Weight tables of ``optimizer`` on the schedule of ``problem``."""
@@ -129,10 +135,10 @@ def blocks(ensemble: Ensemble, threads: int) -> Iterator[Integers]:
         keys = np.column_stack([keys, row.reshape(-1).astype(np.float64)])
     _, group = np.unique(keys, axis=0, return_inverse=True)
     group = group.reshape(-1)
-    wanted = max(8, _ENTRIES // ensemble.loss.dim)
+    wanted = max(_LANES, _ENTRIES // ensemble.loss.dim)
     for label in range(group.max() + 1):
         members = np.flatnonzero(group == label).astype(np.int64)
-        lanes = min(wanted, max(8, -(-len(members) // (2 * threads))))
+        lanes = min(wanted, max(_LANES, -(-len(members) // (2 * threads))))
         for begin in range(0, len(members), lanes):
             yield members[begin : begin + lanes]
 

@@ -57,15 +57,15 @@ def lagged_products(oracle_products, data, theta, state):  # type: ignore[no-unt
         state.first,
         state.second,
     )
-    for b in range(m):
-        for j in range(p):
-            for lane in range(lanes):
-                weighted = state.gradients[b, j, lane] * state.second[b, j, lane]
-                if b == 0:
-                    state.second[0, j, lane] = weighted
-                else:
-                    state.first[0, j, lane] += state.first[b, j, lane]
-                    state.second[0, j, lane] += weighted
+    size = p * lanes
+    gradients = state.gradients.reshape((m, size))
+    first, second = state.first.reshape((m, size)), state.second.reshape((m, size))
+    for i in range(size):
+        second[0, i] *= gradients[0, i]
+    for b in range(1, m):
+        for i in range(size):
+            first[0, i] += first[b, i]
+            second[0, i] += gradients[b, i] * second[b, i]
 
 
 @kernel()
@@ -76,6 +76,27 @@ def evaluate_sums(oracle_gradients, oracle_products, data, rule, variant, n, the
     flat = state.gradients.reshape((m, p * lanes))
     memory_sums(rule, n, variant[1], flat, variant[0], state.sums)
     lagged_products(oracle_products, data, theta, state)
+
+
+@kernel()
+def _combine(rule, factors, second_order, h, state, out):  # type: ignore[no-untyped-def]
+    """R and the right-hand side from M, V and the two lag sums; all arrays flat over (component, lane)."""
+    root = state.root.reshape(out.shape[0])
+    sums = state.sums
+    if second_order:
+        m = state.first.shape[0]
+        first, second = state.first.reshape((m, out.shape[0]))[0], state.second.reshape((m, out.shape[0]))[0]
+        for i in range(out.shape[0]):
+            r = _root(sums.square[i], rule.eps_root)
+            root[i] = r
+            out[i] = _rate(
+                factors[0] * sums.mean[i], factors[1] * r, rule.eps, factors[6] * first[i], factors[6] * second[i], h[i]
+            )
+    else:
+        for i in range(out.shape[0]):
+            r = _root(sums.square[i], rule.eps_root)
+            root[i] = r
+            out[i] = _rate(factors[0] * sums.mean[i], factors[1] * r, rule.eps, 0.0, 0.0, h[i])
 
 
 @kernel()
@@ -93,7 +114,8 @@ def evaluate_field(  # type: ignore[no-untyped-def]
     variant : tuple (factors (7,) float64, short_memory bool)
     n : int
     theta : (p, L) float64
-    h : (L,) float64
+    h : (p, L) float64
+        Step size of every lane, repeated for every component.
     state : FieldState
         Overwritten; ``state.root`` holds R afterwards.
     out : (p, L) float64
@@ -107,13 +129,4 @@ def evaluate_field(  # type: ignore[no-untyped-def]
     else:
         oracle_gradients(theta, data.ints, data.reals, data.work, state.gradients)
         averages(rule, n, state.gradients.reshape((m, p * lanes)), state.sums.mean, state.sums.square)
-    for j in range(p):
-        for lane in range(lanes):
-            i = j * lanes + lane
-            r = _root(state.sums.square[i], rule.eps_root)
-            state.root[j, lane] = r
-            numerator_lag = factors[6] * state.first[0, j, lane] if second_order else 0.0
-            square_lag = factors[6] * state.second[0, j, lane] if second_order else 0.0
-            out[j, lane] = _rate(
-                factors[0] * state.sums.mean[i], factors[1] * r, rule.eps, numerator_lag, square_lag, h[lane]
-            )
+    _combine(rule, factors, second_order, h.reshape(p * lanes), state, out.reshape(p * lanes))

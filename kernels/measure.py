@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
+from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 
 from stepbias.kernels.blocks import Ensemble, for_each_block
 from stepbias.kernels.field import Data
-from stepbias.kernels.trajectory import Position, make_flow_state, make_watch, run_lockstep
+from stepbias.kernels.trajectory import CLASSICAL, HEUN, Position, Tableau, make_flow_state, make_watch, run_lockstep
 from stepbias.theory.optimizers import Adam, AdamFamily
 from stepbias.theory.variants import STATEMENT, Variant
 
@@ -30,6 +31,30 @@ class Measurement:
     size: Floats  # (B,)
 
 
+class Method(NamedTuple):
+    """How the reported flow is integrated, and the coarser flow that bounds its error."""
+
+    tableau: Tableau
+    substeps: int
+    coarse: Tableau
+    coarse_substeps: int
+
+
+# From here on one classical step a piece is far more accurate than needed, and Heun's method of order 3 a cheap bound on its error.
+_FINE = 512
+
+
+def resolution(steps: int) -> Method:
+    """Two resolutions whose global difference bounds the solver error of the reported one.
+
+    Few steps: two classical Runge-Kutta steps a piece against one. Many: one classical step (order 4) against one step of Heun's method (order 3); the difference is then the error of
+    the method of order 3, which overstates that of the reported one.
+    """
+    if steps < _FINE:
+        return Method(CLASSICAL, 2, CLASSICAL, 1)
+    return Method(CLASSICAL, 1, HEUN, 1)
+
+
 def field_optimizer(optimizer: AdamFamily, variant: Variant) -> AdamFamily:
     """The optimizer whose sums a variant evaluates: the substitutions that change the tables."""
     changed: AdamFamily = optimizer
@@ -41,7 +66,7 @@ def field_optimizer(optimizer: AdamFamily, variant: Variant) -> AdamFamily:
 
 
 def measure(
-    ensemble: Ensemble, steps: int, variant: Variant = STATEMENT, *, substeps: int = 2, check: bool = True
+    ensemble: Ensemble, steps: int, variant: Variant = STATEMENT, *, method: Method | None = None, check: bool = True, local: bool = False
 ) -> Measurement:
     """Run both trajectories of every problem.
 
@@ -51,10 +76,12 @@ def measure(
     steps : int
     variant : Variant
         The field of the flow: the statement, its leading part, or a wrong variant.
-    substeps : int
-        Runge-Kutta steps per piece.
+    method : Method, optional
+        None: :func:`resolution` of the number of steps.
     check : bool
-        Also integrate the flow at half the resolution (``substeps`` must be even) and report the difference.
+        Also integrate the coarser flow and report the global difference.
+    local : bool
+        Put the iterate back on the flow before every step: the error is then the largest one-step defect, with the gradient history taken along the flow.
     """
     loss = ensemble.loss
     results = Measurement(
@@ -79,10 +106,11 @@ def measure(
             iterate_rule,
             iterate_rule if flow_of is ensemble.optimizer else ensemble.rule(flow_of, first),
             (variant.factors, variant.short_memory),
-            ensemble.h[piece],
+            ensemble.step_sizes(piece),
             steps,
-            substeps,
+            resolution(steps) if method is None else method,
             check,
+            local,
             Position(start.copy(), np.zeros_like(start)),
             Position(start.copy(), np.zeros_like(start)),
             Position(start.copy(), np.zeros_like(start)),

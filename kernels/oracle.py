@@ -45,10 +45,25 @@ class Oracle(NamedTuple):
 class Source(Protocol):
     """Where a loss comes from: its sizes, its compiled functions, its data."""
 
-    dim: int
-    batches: int
-    problems: int | None
-    oracle: Oracle
+    @property
+    def dim(self) -> int:
+        """p."""
+        ...
+
+    @property
+    def batches(self) -> int:
+        """m."""
+        ...
+
+    @property
+    def problems(self) -> int | None:
+        """B, or None for a single loss."""
+        ...
+
+    @property
+    def oracle(self) -> Oracle:
+        """Compiled functions, built at the first use."""
+        ...
 
     def work_size(self, lanes: int) -> int:
         """Length of the scratch array that the oracle needs for a block of ``lanes`` problems."""

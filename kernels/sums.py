@@ -17,17 +17,39 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from stepbias.kernels.jit import inline, kernel
+from stepbias.kernels.elementary import reciprocal_root
+from stepbias.kernels.jit import aligned, contracted, contracted_inline, inline, kernel, wide_vectors
 from stepbias.theory import adam
 
 Floats = NDArray[np.float64]
 
-_mean_of = inline(adam.running_mean)
+_decayed = contracted_inline(adam.decayed)
 _direction = inline(adam.direction)
 
 
+# Stands for 0 under the root: its root, 1e-145, vanishes beside eps.
+_TINY = 1e-290
+
+
+@contracted_inline
+def _direction_inside(mean: float, square: float, eps_root: float) -> float:
+    """:func:`stepbias.theory.adam.direction` for eps = 0."""
+    return mean * reciprocal_root(square + eps_root)
+
+
+@contracted_inline
+def _direction_outside(mean: float, square: float, eps: float, eps_root: float) -> float:
+    """:func:`stepbias.theory.adam.direction` for eps > 0: the root by multiplication, one division."""
+    total = max(square + eps_root, _TINY)
+    return mean / (total * reciprocal_root(total) + eps)
+
+
+# The running arrays are as long as a whole number of these, the tail zero: a vectorised loop handles what is left over one by one.
+_CHUNK = 32
+
+
 class SumState(NamedTuple):
-    """Scratch and results of :func:`memory_sums` for P = p L flat entries and m batches.
+    """Scratch and results of :func:`memory_sums` for P = p L flat entries and m batches; Q is P rounded up.
 
     After the call ``mean`` holds M, ``square`` V (both corrected), ``step`` U^(n), ``mean_lag[b]`` the vector that H_b multiplies to give 2 L + Lbar summed over b, and
     ``square_lag[b]`` the one for 2 P + Pbar.
@@ -36,17 +58,24 @@ class SumState(NamedTuple):
     mean: Floats  # (P,)
     square: Floats  # (P,)
     step: Floats  # (P,)
-    prefix: Floats  # (P,)
-    gradient_square: Floats  # (m, P)
     mean_lag: Floats  # (m, P)
     square_lag: Floats  # (m, P)
+    running: Floats  # (3, Q): uncorrected averages, prefix sum T
+    fresh_mean: Floats  # (m, Q): (1 - beta) g
+    fresh_square: Floats  # (m, Q): (1 - rho) g^2
+    mean_total: Floats  # (m, Q): sum of beta-powers times T
+    square_total: Floats  # (m, Q): sum of rho-powers times T
 
 
 def make_sum_state(batches: int, size: int) -> SumState:
     """Allocate the arrays of a block once."""
-    mean, square, step, prefix = np.zeros((4, size))
-    gradient_square, mean_lag, square_lag = np.zeros((3, batches, size))
-    return SumState(mean, square, step, prefix, gradient_square, mean_lag, square_lag)
+    padded = -(-size // _CHUNK) * _CHUNK
+    return SumState(
+        *(aligned(size) for _ in range(3)),
+        *(aligned((batches, size)) for _ in range(2)),
+        aligned((3, padded)),
+        *(aligned((batches, padded)) for _ in range(4)),
+    )
 
 
 @kernel()
@@ -64,70 +93,91 @@ def averages(rule, n, gradients, mean, square):  # type: ignore[no-untyped-def]
             square[i] += r * g[i] * g[i]
 
 
-@kernel()
-def _steps(rule, first, n, gradients, state):  # type: ignore[no-untyped-def]
-    """Steps first .. n - 1: moving averages, U, prefix sums, and the accumulators sum_k power * T_k of every batch."""
-    mean, square, prefix = state.mean, state.square, state.prefix
-    beta, rho, eps, eps_root = rule.beta, rule.rho, rule.eps, rule.eps_root
+@contracted
+def _steps_inside(rule, first, n, state):  # type: ignore[no-untyped-def]
+    """Steps first .. n - 1 for eps = 0: moving averages, U, prefix sums, and the accumulators sum_k power * T_k of every batch."""
+    wide_vectors()
+    mean, square, prefix = state.running[0], state.running[1], state.running[2]
+    beta, rho, eps_root = rule.beta, rule.rho, rule.eps_root
     for k in range(first, n):
         b = rule.batch[k]
-        g, gg, a, c = gradients[b], state.gradient_square[b], state.mean_lag[b], state.square_lag[b]
+        g, gg, a, c = state.fresh_mean[b], state.fresh_square[b], state.mean_total[b], state.square_total[b]
         mc, sc = rule.mean_correction[k], rule.square_correction[k]
         w, r = rule.mean_power[n - k], rule.square_power[n - k]
         for i in range(mean.shape[0]):
-            m = _mean_of(mean[i], g[i], beta)
-            v = _mean_of(square[i], gg[i], rho)
+            m = _decayed(mean[i], g[i], beta)
+            v = _decayed(square[i], gg[i], rho)
             t = prefix[i]
             mean[i] = m
             square[i] = v
             a[i] += w * t
             c[i] += r * t
-            prefix[i] = t + _direction(m * mc, v * sc, eps, eps_root)
+            prefix[i] = t + _direction_inside(m * mc, v * sc, eps_root)
+
+
+@contracted
+def _steps_outside(rule, first, n, state):  # type: ignore[no-untyped-def]
+    """As :func:`_steps_inside` for eps > 0."""
+    wide_vectors()
+    mean, square, prefix = state.running[0], state.running[1], state.running[2]
+    beta, rho, eps, eps_root = rule.beta, rule.rho, rule.eps, rule.eps_root
+    for k in range(first, n):
+        b = rule.batch[k]
+        g, gg, a, c = state.fresh_mean[b], state.fresh_square[b], state.mean_total[b], state.square_total[b]
+        mc, sc = rule.mean_correction[k], rule.square_correction[k]
+        w, r = rule.mean_power[n - k], rule.square_power[n - k]
+        for i in range(mean.shape[0]):
+            m = _decayed(mean[i], g[i], beta)
+            v = _decayed(square[i], gg[i], rho)
+            t = prefix[i]
+            mean[i] = m
+            square[i] = v
+            a[i] += w * t
+            c[i] += r * t
+            prefix[i] = t + _direction_outside(m * mc, v * sc, eps, eps_root)
 
 
 @kernel()
 def _begin(rule, first, gradients, state):  # type: ignore[no-untyped-def]
-    """State before step ``first``: uncorrected averages by the class weights, everything else zero."""
-    mean, square = state.mean, state.square
-    for i in range(mean.shape[0]):
-        mean[i] = 0.0
-        square[i] = 0.0
-        state.prefix[i] = 0.0
+    """State before step ``first``: uncorrected averages by the class weights, the weighted new entries of every batch, everything else zero."""
+    state.running[:, :] = 0.0
+    state.mean_total[:, :] = 0.0
+    state.square_total[:, :] = 0.0
+    mean, square = state.running[0], state.running[1]
     for b in range(gradients.shape[0]):
-        g, gg, a, c = gradients[b], state.gradient_square[b], state.mean_lag[b], state.square_lag[b]
-        w = rule.mean_weight[first - 1, b] if first > 0 else 0.0
-        r = rule.square_weight[first - 1, b] if first > 0 else 0.0
-        for i in range(mean.shape[0]):
-            square_of_g = g[i] * g[i]
-            gg[i] = square_of_g
-            mean[i] += w * g[i]
-            square[i] += r * square_of_g
-            a[i] = 0.0
-            c[i] = 0.0
+        g, fm, fs = gradients[b], state.fresh_mean[b], state.fresh_square[b]
+        for i in range(g.shape[0]):
+            fm[i] = (1.0 - rule.beta) * g[i]
+            fs[i] = (1.0 - rule.rho) * (g[i] * g[i])
+        if first > 0:
+            w, r = rule.mean_weight[first - 1, b], rule.square_weight[first - 1, b]
+            for i in range(g.shape[0]):
+                mean[i] += w * g[i]
+                square[i] += r * (g[i] * g[i])
 
 
 @kernel()
 def _finish(rule, n, short_memory, gradients, factors, state):  # type: ignore[no-untyped-def]
     """M, V, U at step n, then 2 L A_b + Lbar w_b U and its square counterpart, with the factors on the named terms."""
-    averages(rule, n, gradients, state.mean, state.square)
-    for i in range(state.mean.shape[0]):
-        state.step[i] = _direction(state.mean[i], state.square[i], rule.eps, rule.eps_root)
+    prefix, size = state.running[2], state.step.shape[0]
     if short_memory and n > 0:
-        # The prefix T_{n-1} in place of T_n: take back U^(n-1), whose averages follow from those of step n.
+        # The prefix T_{n-1} in place of T_n: take back U^(n-1).
         averages(rule, n - 1, gradients, state.mean, state.square)
-        for i in range(state.mean.shape[0]):
-            state.prefix[i] -= _direction(state.mean[i], state.square[i], rule.eps, rule.eps_root)
-        averages(rule, n, gradients, state.mean, state.square)
+        for i in range(size):
+            prefix[i] -= _direction(state.mean[i], state.square[i], rule.eps, rule.eps_root)
+    averages(rule, n, gradients, state.mean, state.square)
+    for i in range(size):
+        state.step[i] = _direction(state.mean[i], state.square[i], rule.eps, rule.eps_root)
     mc, sc = rule.mean_correction[n], rule.square_correction[n]
     for b in range(gradients.shape[0]):
         past_w = rule.beta * rule.mean_weight[n - 1, b] if n > 0 else 0.0
         past_r = rule.rho * rule.square_weight[n - 1, b] if n > 0 else 0.0
         now_w, now_r = rule.mean_weight[n, b], rule.square_weight[n, b]
-        a, c = state.mean_lag[b], state.square_lag[b]
-        for i in range(state.mean.shape[0]):
-            t, u = state.prefix[i], state.step[i]
-            a[i] = mc * (2.0 * factors[2] * (past_w * t - a[i]) + factors[3] * now_w * u)
-            c[i] = sc * (2.0 * factors[4] * (past_r * t - c[i]) + factors[5] * now_r * u)
+        a, c, total_a, total_c = state.mean_lag[b], state.square_lag[b], state.mean_total[b], state.square_total[b]
+        for i in range(size):
+            t, u = prefix[i], state.step[i]
+            a[i] = mc * (2.0 * factors[2] * (past_w * t - total_a[i]) + factors[3] * now_w * u)
+            c[i] = sc * (2.0 * factors[4] * (past_r * t - total_c[i]) + factors[5] * now_r * u)
 
 
 @kernel()
@@ -168,5 +218,8 @@ def memory_sums(rule, n, short_memory, gradients, factors, state):  # type: igno
         return
     first = max(0, n - rule.window)
     _begin(rule, first, gradients, state)
-    _steps(rule, first, n, gradients, state)
+    if rule.eps == 0.0:
+        _steps_inside(rule, first, n, state)
+    else:
+        _steps_outside(rule, first, n, state)
     _finish(rule, n, short_memory, gradients, factors, state)

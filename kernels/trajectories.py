@@ -9,8 +9,9 @@ from numpy.typing import NDArray
 
 from stepbias.kernels.blocks import Ensemble, for_each_block, prepare, require_memory
 from stepbias.kernels.field import Data, evaluate_field, evaluate_sums, make_field_state
-from stepbias.kernels.measure import measure
+from stepbias.kernels.measure import Method, measure
 from stepbias.kernels.trajectory import (
+    CLASSICAL,
     Position,
     make_flow_state,
     make_watch,
@@ -84,7 +85,7 @@ def iterate(
             loss.source.oracle.gradient,
             block_data(loss, piece),
             ensemble.rule(optimizer, int(piece[0])),
-            ensemble.h[piece],
+            ensemble.step_sizes(piece),
             steps,
             position(ensemble, piece),
             np.zeros((3, loss.dim, len(piece))),
@@ -148,8 +149,9 @@ def flow(
             block_data(loss, piece),
             ensemble.rule(optimizer, int(piece[0])),
             (variant.factors, variant.short_memory),
-            ensemble.h[piece],
+            ensemble.step_sizes(piece),
             steps,
+            CLASSICAL,
             _SUBSTEPS,
             position(ensemble, piece),
             make_flow_state(loss.batches, loss.dim, len(piece)),
@@ -215,7 +217,7 @@ def vector_field(
             (variant.factors, variant.short_memory),
             n,
             position(ensemble, piece).high,
-            ensemble.h[piece],
+            ensemble.step_sizes(piece),
             make_field_state(loss.batches, loss.dim, lanes),
             out,
         )
@@ -317,5 +319,5 @@ def global_error(
     """
     ensemble = prepare(optimizer, loss, theta0, h, steps, schedule, device)
     variant = STATEMENT if order == 2 else of_order(order)
-    found = measure(ensemble, steps, variant, substeps=whole("substeps", substeps, 1), check=False)
+    found = measure(ensemble, steps, variant, method=Method(CLASSICAL, whole("substeps", substeps, 1), CLASSICAL, 1), check=False)
     return float(found.error[0]) if ensemble.single else found.error

@@ -21,6 +21,17 @@ _mean_of = inline(adam.running_mean)
 _direction = inline(adam.direction)
 
 
+class Tableau(NamedTuple):
+    """An explicit Runge-Kutta method whose stages each use the stage before: stage k starts at position + scale[k] h rate[k - 1]."""
+
+    scale: Floats
+    weight: Floats
+
+
+CLASSICAL = Tableau(np.array([0.0, 0.5, 0.5, 1.0]), np.array([1.0, 2.0, 2.0, 1.0]) / 6.0)  # order 4
+HEUN = Tableau(np.array([0.0, 1.0, 2.0]) / 3.0, np.array([0.25, 0.0, 0.75]))  # order 3
+
+
 class Position(NamedTuple):
     """Parameters of a block as an unevaluated sum high + low, each (p, L)."""
 
@@ -81,39 +92,51 @@ def advance_iterate(oracle_gradient, data, rule, n, h, position, mean, square, g
     """Step n of the optimizer: updates ``position``, ``mean``, ``square`` (uncorrected), each (p, L)."""
     oracle_gradient(rule.batch[n], position.high, data.ints, data.reals, data.work, gradient)
     mc, sc = rule.mean_correction[n], rule.square_correction[n]
-    p, lanes = gradient.shape
-    for j in range(p):
-        for lane in range(lanes):
-            g = gradient[j, lane]
-            m = _mean_of(mean[j, lane], g, rule.beta)
-            v = _mean_of(square[j, lane], g * g, rule.rho)
-            mean[j, lane] = m
-            square[j, lane] = v
-            change = -h[lane] * _direction(m * mc, v * sc, rule.eps, rule.eps_root)
-            high, low = _add(position.high[j, lane], position.low[j, lane], change)
-            position.high[j, lane] = high
-            position.low[j, lane] = low
+    size = gradient.size
+    step, new = h.reshape(size), gradient.reshape(size)
+    average, average_square = mean.reshape(size), square.reshape(size)
+    high, low = position.high.reshape(size), position.low.reshape(size)
+    for i in range(size):
+        g = new[i]
+        m = _mean_of(average[i], g, rule.beta)
+        v = _mean_of(average_square[i], g * g, rule.rho)
+        average[i] = m
+        average_square[i] = v
+        change = -step[i] * _direction(m * mc, v * sc, rule.eps, rule.eps_root)
+        high[i], low[i] = _add(high[i], low[i], change)
 
 
 @kernel()
 def _stage(position, rate, scale, h, out):  # type: ignore[no-untyped-def]
-    for j in range(out.shape[0]):
-        for lane in range(out.shape[1]):
-            out[j, lane] = position.high[j, lane] + scale * h[lane] * rate[j, lane]
+    size = out.size
+    base, step, slope, target = position.high.reshape(size), h.reshape(size), rate.reshape(size), out.reshape(size)
+    for i in range(size):
+        target[i] = base[i] + scale * step[i] * slope[i]
 
 
 @kernel()
 def _accumulate(rate, weight, total):  # type: ignore[no-untyped-def]
-    for j in range(total.shape[0]):
-        for lane in range(total.shape[1]):
-            total[j, lane] += weight * rate[j, lane]
+    size = total.size
+    target, slope = total.reshape(size), rate.reshape(size)
+    for i in range(size):
+        target[i] += weight * slope[i]
+
+
+@kernel()
+def _land(part, h, total, position):  # type: ignore[no-untyped-def]
+    """position += part h total, compensated."""
+    size = total.size
+    step, slope = h.reshape(size), total.reshape(size)
+    high, low = position.high.reshape(size), position.low.reshape(size)
+    for i in range(size):
+        high[i], low[i] = _add(high[i], low[i], part * step[i] * slope[i])
 
 
 @kernel()
 def advance_flow(  # type: ignore[no-untyped-def]
-    oracle_gradients, oracle_products, data, rule, variant, n, h, substeps, position, state, watch
+    oracle_gradients, oracle_products, data, rule, variant, n, h, tableau, substeps, position, state, watch
 ):
-    """The flow over [n h, (n+1) h] by ``substeps`` classical Runge-Kutta steps of order 4.
+    """The flow over [n h, (n+1) h] by ``substeps`` steps of a Runge-Kutta method.
 
     The field is smooth inside a piece and jumps at its ends, so a one-step method that never leaves the piece keeps its full order. ``watch`` collects the smallest R
     and the largest relative rate of change of D.
@@ -123,29 +146,23 @@ def advance_flow(  # type: ignore[no-untyped-def]
     rate, total, field = state.rate, state.total, state.field
     for _ in range(substeps):
         total[:, :] = 0.0
-        for index in range(4):
-            if index == 0:
-                _stage(position, rate, 0.0, h, state.stage)
-            else:
-                _stage(position, rate, part * (1.0 if index == 3 else 0.5), h, state.stage)
+        rate[:, :] = 0.0
+        for index in range(tableau.scale.shape[0]):
+            _stage(position, rate, part * tableau.scale[index], h, state.stage)
             evaluate_field(
                 oracle_gradients, oracle_products, data, rule, variant, n, state.stage, h, field, rate
             )
             if index == 0:
                 state.start_root[:, :] = field.root
-            _accumulate(rate, 1.0 / 6.0 if index in (0, 3) else 1.0 / 3.0, total)
+            _accumulate(rate, tableau.weight[index], total)
+        _land(part, h, total, position)
         for j in range(p):
             for lane in range(lanes):
-                high, low = _add(
-                    position.high[j, lane], position.low[j, lane], part * h[lane] * total[j, lane]
-                )
-                position.high[j, lane] = high
-                position.low[j, lane] = low
                 start = state.start_root[j, lane]
-                drift = abs(field.root[j, lane] - start) / ((start + rule.eps) * part * h[lane])
+                drift = abs(field.root[j, lane] - start) / ((start + rule.eps) * part * h[j, lane])
                 watch.root[lane] = min(watch.root[lane], start)
                 watch.drift[lane] = max(watch.drift[lane], drift)
-                watch.size[lane] = max(watch.size[lane], abs(high))
+                watch.size[lane] = max(watch.size[lane], abs(position.high[j, lane]))
 
 
 @kernel()
@@ -164,7 +181,7 @@ def _observe(first, second, out):  # type: ignore[no-untyped-def]
 
 @kernel()
 def run_lockstep(  # type: ignore[no-untyped-def]
-    oracle, data, iterate_rule, flow_rule, variant, h, steps, substeps, with_check, iterate, flow, check, moments, states, watch
+    oracle, data, iterate_rule, flow_rule, variant, h, steps, method, with_check, local, iterate, flow, check, moments, states, watch
 ):
     """All steps of both trajectories; only what ``watch`` holds leaves the kernel.
 
@@ -175,12 +192,15 @@ def run_lockstep(  # type: ignore[no-untyped-def]
     iterate_rule, flow_rule : Rule
         Equal tables for a statement; they differ for some wrong variants.
     variant : tuple (factors, short_memory)
-    h : (L,) float64
+    h : (p, L) float64
+        Step size of every lane, repeated for every component.
     steps : int
-    substeps : int
-        Runge-Kutta steps per piece of the reported flow.
+    method : tuple (tableau, substeps, tableau of the check, substeps of the check)
+        How the reported flow and the coarser one are integrated.
     with_check : bool
-        Integrate ``check``, the flow at half the resolution (``substeps`` must be even); ``watch.solver`` is 0 otherwise.
+        Integrate ``check``, the coarser flow; ``watch.solver`` is 0 otherwise.
+    local : bool
+        Put the iterate back on the flow before every step (one-step defects).
     iterate, flow, check : Position
         All at the start.
     moments : (3, p, L) float64
@@ -189,19 +209,26 @@ def run_lockstep(  # type: ignore[no-untyped-def]
     watch : Watch
     """
     oracle_gradient, oracle_gradients, oracle_products = oracle
+    tableau, substeps, coarse, coarse_substeps = method
     p, lanes = iterate.high.shape
     start = iterate.high.copy()
     for n in range(steps):
+        if local:
+            # The coarse flow too: the solver difference is then that of one piece, as the defect is.
+            iterate.high[:, :] = flow.high
+            iterate.low[:, :] = flow.low
+            check.high[:, :] = flow.high
+            check.low[:, :] = flow.low
         advance_iterate(
             oracle_gradient, data, iterate_rule, n, h, iterate, moments[0], moments[1], moments[2]
         )
         advance_flow(
-            oracle_gradients, oracle_products, data, flow_rule, variant, n, h, substeps, flow, states, watch
+            oracle_gradients, oracle_products, data, flow_rule, variant, n, h, tableau, substeps, flow, states, watch
         )
         _observe(iterate, flow, watch.error)
         if with_check:
             advance_flow(
-                oracle_gradients, oracle_products, data, flow_rule, variant, n, h, substeps // 2, check, states, watch
+                oracle_gradients, oracle_products, data, flow_rule, variant, n, h, coarse, coarse_substeps, check, states, watch
             )
             _observe(flow, check, watch.solver)
     for lane in range(lanes):
@@ -225,12 +252,12 @@ def record_iterate(oracle_gradient, data, rule, h, steps, position, moments, out
 
 @kernel()
 def record_flow(  # type: ignore[no-untyped-def]
-    oracle_gradients, oracle_products, data, rule, variant, h, steps, substeps, position, states, watch, out
+    oracle_gradients, oracle_products, data, rule, variant, h, steps, tableau, substeps, position, states, watch, out
 ):
     """The flow at t = 0, h, .., steps h of a block, out (steps + 1, p, L)."""
     out[0] = position.high
     for n in range(steps):
         advance_flow(
-            oracle_gradients, oracle_products, data, rule, variant, n, h, substeps, position, states, watch
+            oracle_gradients, oracle_products, data, rule, variant, n, h, tableau, substeps, position, states, watch
         )
         out[n + 1] = position.high

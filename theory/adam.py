@@ -13,6 +13,11 @@ from __future__ import annotations
 import math
 
 
+def decayed(mean: float, fresh: float, decay: float) -> float:
+    """One step of a moving average whose new entry already carries its weight 1 - decay."""
+    return decay * mean + fresh
+
+
 def running_mean(mean: float, new: float, decay: float) -> float:
     """Exponential moving average: ``decay * mean + (1 - decay) * new``."""
     return decay * mean + (1.0 - decay) * new

@@ -1,0 +1,110 @@
+"""A cheap look at a problem before it is measured: does it move, and do the theorem's assumptions hold along its path?"""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+
+from stepbias.kernels.blocks import Ensemble, for_each_block
+from stepbias.kernels.field import Data
+from stepbias.kernels.jit import inline, kernel
+from stepbias.kernels.trajectory import Position, advance_iterate
+from stepbias.theory import adam
+
+Floats = NDArray[np.float64]
+Integers = NDArray[np.int64]
+
+_mean_of = inline(adam.running_mean)
+
+# Steps whose weight is below the rounding unit of a double do not count as part of the memory.
+_ROUNDING = 2.0**-53
+
+
+class Survey(NamedTuple):
+    """Per problem: how far the iterates moved, and the smallest R of any step still in memory, on the gradient's scale."""
+
+    distance: Floats  # (B,)
+    root: Floats  # (B,)
+
+
+@kernel()
+def _smallest_root(rule, n, gradients, square, smallest):  # type: ignore[no-untyped-def]
+    """Lower ``smallest`` (L,) to the least R^(l) over the components and the steps l <= n whose weight counts.
+
+    Gradients (m, p, L) at one theta. The mean square is divided by the sum of its weights whether or not the optimizer does so: the assumption is about gradients.
+    """
+    _, p, lanes = gradients.shape
+    square[:, :] = 0.0
+    remaining = 1.0
+    for step in range(n + 1):
+        g = gradients[rule.batch[step]]
+        remaining *= rule.rho
+        weight = 1.0 / (1.0 - remaining)
+        counts = rule.rho ** (n - step) > _ROUNDING
+        for j in range(p):
+            for lane in range(lanes):
+                v = _mean_of(square[j, lane], g[j, lane] * g[j, lane], rule.rho)
+                square[j, lane] = v
+                if counts:
+                    smallest[lane] = min(smallest[lane], np.sqrt(v * weight))
+
+
+@kernel()
+def _survey_block(  # type: ignore[no-untyped-def]
+    oracle_gradient, oracle_gradients, data, rule, h, steps, position, moments, gradients, smallest, distance
+):
+    start = position.high.copy()
+    p, lanes = start.shape
+    for n in range(steps):
+        oracle_gradients(position.high, data.ints, data.reals, data.work, gradients)
+        _smallest_root(rule, n, gradients, moments[3], smallest)
+        advance_iterate(oracle_gradient, data, rule, n, h, position, moments[0], moments[1], moments[2])
+    for lane in range(lanes):
+        square = 0.0
+        for j in range(p):
+            square += (position.high[j, lane] - start[j, lane]) ** 2
+        distance[lane] = np.sqrt(square)
+
+
+def survey(ensemble: Ensemble, steps: int) -> Survey:
+    """Iterate every problem ``steps`` steps and look.
+
+    Parameters
+    ----------
+    ensemble : Ensemble
+    steps : int
+        Coarse: a zero of a gradient component is noticed within h times its rate of change.
+
+    Returns
+    -------
+    Survey
+        Non-finite entries for problems that overflowed.
+    """
+    loss = ensemble.loss
+    result = Survey(np.empty(ensemble.problems), np.empty(ensemble.problems))
+
+    def work(piece: Integers) -> None:
+        lanes = len(piece)
+        ints, reals = loss.source.pack(piece)
+        start = np.ascontiguousarray(ensemble.theta0[piece].T)
+        smallest, distance = np.full(lanes, np.inf), np.empty(lanes)
+        _survey_block(
+            loss.source.oracle.gradient,
+            loss.source.oracle.gradients,
+            Data(ints, reals, np.zeros(loss.source.work_size(lanes))),
+            ensemble.rule(ensemble.optimizer, int(piece[0])),
+            ensemble.step_sizes(piece),
+            steps,
+            Position(start, np.zeros_like(start)),
+            np.zeros((4, loss.dim, lanes)),
+            np.empty((loss.batches, loss.dim, lanes)),
+            smallest,
+            distance,
+        )
+        result.root[piece] = smallest
+        result.distance[piece] = distance
+
+    for_each_block(ensemble, work)
+    return result

@@ -1,0 +1,281 @@
+"""The command line: exit statuses, what is written where, and how it fails."""
+
+from __future__ import annotations
+
+import json
+import sys
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from pathlib import Path
+from types import ModuleType
+from typing import Any
+
+import pytest
+from typer.testing import CliRunner, Result
+
+from stepbias.verify.cli import app
+from stepbias.verify.report import Report
+from stepbias.verify.rows import Row
+
+MakeRow = Callable[..., Row]
+
+
+@dataclass
+class FakeClaim:
+    """The attributes of a claim that the command line reads."""
+
+    id: str
+    source: str = "Theorem 1"
+    statement: str = "the order is 2 [sic]"
+    latex: str = r"O(h^2)"
+    assumptions: tuple[str, ...] = ("bounded derivatives",)
+    expected: str = "order 2"
+    mutants: tuple[str, ...] = ("drop-bias",)
+    slip: bool = False
+
+
+@dataclass
+class Library:
+    """Stands for the runner and the registry, and remembers how it was called."""
+
+    report: Report
+    calls: list[dict[str, Any]] = field(default_factory=list)
+    error: BaseException | None = None
+
+    def run_claims(self, ids: list[str] | None, **options: Any) -> Report:
+        self.calls.append({"ids": ids, **options})
+        options["progress"](1, 2, "adam-inside/global-order [1]")
+        if self.error is not None:
+            raise self.error
+        if options["out"] is not None:
+            self.report.save(options["out"])
+        return self.report
+
+    def replay(self, claim: str, **options: Any) -> Row:
+        self.calls.append({"claim": claim, **options})
+        return self.report.rows[0]
+
+    def claims(self) -> list[FakeClaim]:
+        return [FakeClaim("adam/global-order"), FakeClaim("slip/table-1", slip=True)]
+
+
+@pytest.fixture
+def library(report: Report, monkeypatch: pytest.MonkeyPatch) -> Library:
+    """Put a fake runner and registry in the place of the real ones."""
+    made = Library(Report(report.rows[:2], report.meta))
+    runner, registry = ModuleType("runner"), ModuleType("registry")
+    runner.run_claims, runner.replay = made.run_claims, made.replay  # type: ignore[attr-defined]
+    registry.claims = made.claims  # type: ignore[attr-defined]
+    monkeypatch.setitem(sys.modules, "stepbias.verify.runner", runner)
+    monkeypatch.setitem(sys.modules, "stepbias.verify.registry", registry)
+    return made
+
+
+def call(*arguments: object) -> Result:
+    return CliRunner().invoke(app, [str(argument) for argument in arguments])
+
+
+def test_verify_prints_a_row_a_claim_and_succeeds(library: Library) -> None:
+    result = call("verify")
+    assert result.exit_code == 0, result.output
+    assert "adam-inside/global-order" in result.stdout
+    assert "order 1.00 [0.97, 1.03] is below 1.9" in result.stdout  # the refuted slip's reason
+    assert "would have caught a relative change of: L 1.2 %" in result.stdout
+    assert "all 2 verdicts are the expected ones" in result.stdout
+    (used,) = library.calls
+    del used["progress"]
+    assert used == {
+        "ids": None,
+        "profile": "quick",
+        "seed": 0,
+        "device": "cpu",
+        "out": None,
+        "mutants": False,
+        "workers": None,
+    }
+
+
+def test_verify_passes_its_options_on(library: Library, tmp_path: Path) -> None:
+    arguments = "verify a b --profile thorough --mutants --seed 5 --device cuda --workers 3"
+    result = call(*arguments.split(), "--out", tmp_path / "run")
+    assert result.exit_code == 0, result.output
+    (used,) = library.calls
+    assert used["ids"] == ["a", "b"]
+    assert used["profile"] == "thorough"
+    assert used["mutants"] is True
+    assert (used["seed"], used["device"], used["workers"]) == (5, "cuda", 3)
+    assert Report.load(tmp_path / "run").ok
+
+
+def test_verify_fails_on_an_unexpected_verdict(library: Library, report: Report) -> None:
+    library.report = report
+    result = call("verify")
+    assert result.exit_code == 1
+    assert "not as expected: rmsprop/global-order: inconclusive" in result.stdout
+
+
+def test_verify_fails_on_a_surviving_variant(library: Library) -> None:
+    library.report.rows[0].mutants[0].verdict = "confirmed"
+    assert call("verify", "--mutants").exit_code == 1
+
+
+def test_verify_fails_when_nothing_was_run(library: Library) -> None:
+    library.report = Report([])
+    assert call("verify").exit_code == 1
+
+
+def test_json_to_standard_output_leaves_it_clean(library: Library) -> None:
+    result = call("verify", "--json", "-")
+    assert result.exit_code == 0
+    assert [row["id"] for row in json.loads(result.stdout)["rows"]] == [
+        "adam-inside/global-order",
+        "slip/table-1",
+    ]
+    assert "all 2 verdicts" in result.stderr
+
+
+def test_json_to_a_file(library: Library, tmp_path: Path) -> None:
+    result = call("verify", "--json", tmp_path / "rows.json")
+    assert result.exit_code == 0
+    assert len(Report.from_json(tmp_path / "rows.json").rows) == 2
+    assert "adam-inside/global-order" in result.stdout
+
+
+def test_json_into_a_missing_folder_is_refused_before_the_run(
+    library: Library, tmp_path: Path
+) -> None:
+    result = call("verify", "--json", tmp_path / "no" / "rows.json")
+    assert result.exit_code == 2
+    assert library.calls == []
+
+
+@pytest.mark.parametrize("kind", [ValueError, TypeError])
+def test_what_the_library_refuses_is_one_line_and_status_2(
+    library: Library, kind: type[Exception]
+) -> None:
+    library.error = kind("ids: got 'x',\n accepts 'a'")
+    result = call("verify", "x")
+    assert result.exit_code == 2
+    assert result.stderr == "stepbias: ids: got 'x', accepts 'a'\n"
+    assert result.stdout == ""
+
+
+def test_a_traceback_can_be_asked_for(library: Library, monkeypatch: pytest.MonkeyPatch) -> None:
+    library.error = ValueError("deep inside")
+    monkeypatch.setenv("STEPBIAS_TRACEBACK", "1")
+    assert call("verify").exception is library.error
+
+
+def test_interruption_is_no_verdict(library: Library) -> None:
+    library.error = KeyboardInterrupt()
+    assert call("verify").exit_code == 130
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        "verify --profile fast",
+        "verify --device tpu",
+        "verify --seed -1",
+        "verify --workers 0",
+        "verify --no-such-option",
+        "no-such-command",
+        "replay",
+        "replay adam --seed 1",
+        "replay adam --seed 1 --problem -1",
+        "report no-such-folder",
+    ],
+)
+def test_unusable_arguments(library: Library, arguments: str) -> None:
+    result = call(*arguments.split())
+    assert result.exit_code == 2
+    assert "Traceback" not in result.output
+    assert library.calls == []
+
+
+def test_claims_lists_all_or_the_slips(library: Library) -> None:
+    result = call("claims")
+    assert result.exit_code == 0
+    assert "adam/global-order" in result.stdout
+    assert "[sic]" in result.stdout
+    assert "slip/table-1" in result.stdout
+    result = call("claims", "--slips")
+    assert "slip/table-1" in result.stdout
+    assert "adam/global-order" not in result.stdout
+
+
+def test_claims_says_when_there_is_no_slip(
+    library: Library, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    registry = sys.modules["stepbias.verify.registry"]
+    monkeypatch.setattr(registry, "claims", lambda: [FakeClaim("adam/global-order")])
+    result = call("claims", "--slips")
+    assert result.exit_code == 0
+    assert "no misprints" in result.stdout
+    assert json.loads(call("claims", "--slips", "--json").stdout) == []
+
+
+def test_claims_as_json(library: Library) -> None:
+    entries = json.loads(call("claims", "--json").stdout)
+    assert [entry["id"] for entry in entries] == ["adam/global-order", "slip/table-1"]
+    assert set(entries[0]) == {
+        "id",
+        "source",
+        "statement",
+        "latex",
+        "assumptions",
+        "expected",
+        "mutants",
+        "slip",
+    }
+
+
+@pytest.mark.parametrize(
+    ("name", "file"), [("html", "report.html"), ("markdown", "report.md"), ("latex", "report.tex")]
+)
+def test_report_renders_a_stored_run(report: Report, tmp_path: Path, name: str, file: str) -> None:
+    report.save(tmp_path)
+    result = call("report", tmp_path, "--format", name)
+    assert result.exit_code == 0, result.output
+    assert result.stdout.strip() == str(tmp_path / file)
+    assert "adam-inside/global-order" in (tmp_path / file).read_text(encoding="utf-8")
+
+
+def test_report_as_json_is_the_stored_file(report: Report, tmp_path: Path) -> None:
+    report.save(tmp_path)
+    result = call("report", tmp_path, "--format", "json")
+    assert result.stdout == (tmp_path / "report.json").read_text(encoding="utf-8")
+
+
+def test_report_of_an_empty_folder(tmp_path: Path) -> None:
+    result = call("report", tmp_path)
+    assert result.exit_code == 2
+    assert "report.json" in result.stderr
+
+
+def test_replay_prints_the_points_and_the_reason(library: Library, make_row: MakeRow) -> None:
+    library.report = Report([make_row(problems=1, reason="slopes settle at 2 [three windows]")])
+    result = call("replay", "adam-inside/global-order", "--seed", 3, "--problem", 12)
+    assert result.exit_code == 0, result.output
+    assert library.calls == [
+        {"claim": "adam-inside/global-order", "seed": 3, "problem": 12, "profile": "quick"}
+    ]
+    assert "local slope" in result.stdout
+    assert "slopes settle at 2 [three windows]" in result.stdout
+
+
+def test_replay_of_an_unexpected_verdict(library: Library, make_row: MakeRow) -> None:
+    library.report = Report([make_row(verdict="refuted", reason="order 1")])
+    assert call("replay", "a", "--seed", 3, "--problem", 12).exit_code == 1
+
+
+def test_version_is_printed() -> None:
+    result = call("--version")
+    assert result.exit_code == 0
+    assert result.stdout.startswith("stepbias 0.")
+
+
+def test_unknown_claim_is_refused_by_the_real_library() -> None:
+    result = call("verify", "no-such-claim")
+    assert result.exit_code == 2
+    assert "no-such-claim" in result.stderr

@@ -1,0 +1,61 @@
+"""A claim is data: what is stated, by whom, under which assumptions, what is expected, and which wrong variants must be refuted."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Literal
+
+from stepbias.theory.variants import STATEMENT, Variant
+
+Algorithm = Literal["adam", "rmsprop"]
+Place = Literal["inside", "outside"]
+Problems = Literal["random", "bilinear", "regression"]
+
+
+@dataclass(frozen=True)
+class Claim:
+    """One checkable statement about the distance between iterates and flow.
+
+    Parameters
+    ----------
+    id : str
+        "algorithm-place/quantity".
+    source, statement, latex : str
+        Where it stands, in words, as a formula.
+    assumptions : tuple of str
+        Each with how it is checked on a given problem.
+    expected : str
+        In words; ``expected_order`` and ``exact`` are what the engine reads.
+    expected_order : float
+        The claim is error = O(h^expected_order); two-sided if ``exact``.
+    algorithm, place : str
+        "adam" or "rmsprop"; epsilon "inside" or "outside" the root.
+    problems : str
+        Which problems it is measured on.
+    variant : Variant
+        The field of the flow.
+    wrong : tuple of Variant
+        Wrong variants; the engine must refute them on the same problems.
+    slip : bool
+        The statement is a misprint that the tool refutes.
+    """
+
+    id: str
+    source: str
+    statement: str
+    latex: str
+    assumptions: tuple[str, ...]
+    expected: str
+    expected_order: float
+    algorithm: Algorithm
+    place: Place
+    problems: Problems
+    exact: bool = False
+    variant: Variant = STATEMENT
+    wrong: tuple[Variant, ...] = ()
+    slip: bool = False
+
+    @property
+    def mutants(self) -> tuple[str, ...]:
+        """Names of the wrong variants."""
+        return tuple(variant.name for variant in self.wrong)

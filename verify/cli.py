@@ -1,0 +1,292 @@
+"""The command ``stepbias``.
+
+Start-up imports typer and nothing numerical: every command imports what it needs when it runs, so
+that help and usage errors are instant. Exit status: 0 every verdict is the expected one, 1 some
+verdict is not, 2 unusable arguments, 130 interrupted.
+"""
+
+from __future__ import annotations
+
+import json as json_text
+import os
+import sys
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any, Literal, TextIO
+
+import typer
+
+if TYPE_CHECKING:
+    from rich.console import Console
+
+    from stepbias.verify.report import Report
+
+Profile = Literal["quick", "standard", "thorough"]
+Device = Literal["cpu", "cuda"]
+Format = Literal["html", "markdown", "latex", "json"]
+
+_NARROW = 130  # columns below which the table leaves out what its notes say again
+_WIDE = 150  # columns where the output is no terminal and so has no width of its own
+
+# Rich help would double the start-up time (it imports a Markdown parser and a syntax highlighter).
+app = typer.Typer(
+    add_completion=False,
+    no_args_is_help=True,
+    rich_markup_mode=None,
+    pretty_exceptions_enable=False,
+)
+
+
+def main() -> None:
+    """Entry point of the script ``stepbias``."""
+    app(prog_name="stepbias")
+
+
+@contextmanager
+def _usage() -> Iterator[None]:
+    """Turn what the library says about bad input into one line and exit status 2.
+
+    ``STEPBIAS_TRACEBACK=1`` in the environment keeps the traceback.
+    """
+    try:
+        yield
+    except (ValueError, TypeError, OSError) as error:
+        if os.environ.get("STEPBIAS_TRACEBACK"):
+            raise
+        typer.echo(f"stepbias: {' '.join(str(error).split())}", err=True)
+        raise typer.Exit(2) from error
+    except KeyboardInterrupt as error:
+        typer.echo("stepbias: interrupted", err=True)
+        raise typer.Exit(130) from error
+
+
+def _console(stream: TextIO) -> Console:
+    from rich.console import Console
+
+    return Console(
+        file=stream, width=None if stream.isatty() else _WIDE, highlight=False, soft_wrap=False
+    )
+
+
+@contextmanager
+def _progress() -> Iterator[Callable[[int, int, str], None]]:
+    """Progress with the time left on standard error, where that is a terminal."""
+    from rich.progress import (
+        BarColumn,
+        Progress,
+        TaskProgressColumn,
+        TextColumn,
+        TimeElapsedColumn,
+        TimeRemainingColumn,
+    )
+
+    console = _console(sys.stderr)
+    if not console.is_terminal:
+        yield lambda done, total, label: None
+        return
+    columns = (
+        TextColumn("{task.description}", markup=False),
+        BarColumn(),
+        TaskProgressColumn(),
+        TimeElapsedColumn(),
+        TextColumn("left"),
+        TimeRemainingColumn(),
+    )
+    with Progress(*columns, console=console, transient=True) as display:
+        task = display.add_task("compiling", total=None)
+
+        def advance(done: int, total: int, label: str) -> None:
+            display.update(task, completed=done, total=total, description=label)
+
+        yield advance
+
+
+def _show(report: Report, stream: TextIO) -> None:
+    """Print the table, the notes of each row and what is not as expected."""
+    from stepbias.verify.screen import mutant_table, report_table, row_notes
+
+    console = _console(stream)
+    console.print(report_table(report, narrow=console.width < _NARROW))
+    for row in report.rows:
+        console.print()
+        for note in row_notes(row, report.meta):
+            console.print(note)
+        if row.mutants:
+            console.print(mutant_table(row))
+    console.print()
+    if report.ok:
+        console.print(f"all {len(report.rows)} verdicts are the expected ones")
+    for line in report.unexpected:
+        console.print(f"not as expected: {line}", markup=False)
+    if not report.rows:
+        console.print("no claim was run")
+
+
+def _version(asked: bool) -> None:
+    if asked:
+        from importlib.metadata import version
+
+        typer.echo(f"stepbias {version('stepbias')}")
+        raise typer.Exit
+
+
+@app.callback()
+def _stepbias(
+    version: Annotated[
+        bool, typer.Option("--version", callback=_version, is_eager=True, help="Print the version.")
+    ] = False,
+) -> None:
+    """Measure whether the modified equations of optimizers are right."""
+
+
+@app.command()
+def verify(
+    claims: Annotated[
+        list[str] | None, typer.Argument(metavar="CLAIM", help="Ids (default: all claims).")
+    ] = None,
+    profile: Annotated[Profile, typer.Option(help="How many problems and step sizes.")] = "quick",
+    mutants: Annotated[
+        bool, typer.Option("--mutants", help="Also run the wrong variants, which must be refuted.")
+    ] = False,
+    seed: Annotated[int, typer.Option(min=0, help="Seed of the random problems.")] = 0,
+    device: Annotated[Device, typer.Option(help="Where the kernels run.")] = "cpu",
+    out: Annotated[
+        Path | None, typer.Option(metavar="DIR", file_okay=False, help="Store the run there.")
+    ] = None,
+    json: Annotated[
+        str | None,
+        typer.Option(metavar="FILE", help="Write the rows as JSON ('-': standard output)."),
+    ] = None,
+    workers: Annotated[
+        int | None, typer.Option(min=1, help="Threads (default: one for each core).")
+    ] = None,
+) -> None:
+    """Run claims and print one row a claim."""
+    with _usage():
+        if json not in (None, "-") and not Path(json).absolute().parent.is_dir():
+            raise ValueError(f"--json: the folder of {json!r} does not exist")
+        from stepbias.verify.runner import run_claims
+
+        with _progress() as progress:
+            report = run_claims(
+                claims or None,
+                profile=profile,
+                seed=seed,
+                device=device,
+                out=out,
+                mutants=mutants,
+                workers=workers,
+                progress=progress,
+            )
+        if json == "-":
+            sys.stdout.write(report.json())
+        elif json is not None:
+            report.to_json(json)
+        _show(report, sys.stderr if json == "-" else sys.stdout)
+    raise typer.Exit(0 if report.ok else 1)
+
+
+@app.command("claims")
+def list_claims(
+    slips: Annotated[
+        bool, typer.Option("--slips", help="Only the misprints that the tool refutes.")
+    ] = False,
+    json: Annotated[bool, typer.Option("--json", help="As JSON on standard output.")] = False,
+) -> None:
+    """List the claims."""
+    with _usage():
+        from stepbias.verify.registry import claims
+
+        chosen = [claim for claim in claims() if claim.slip or not slips]
+        if json:
+            keys = ("id", "source", "statement", "latex", "expected", "slip")
+            entries: list[dict[str, Any]] = [
+                {key: getattr(claim, key) for key in keys}
+                | {"assumptions": list(claim.assumptions), "mutants": list(claim.mutants)}
+                for claim in chosen
+            ]
+            typer.echo(json_text.dumps(entries, ensure_ascii=False, indent=2))
+            return
+        if not chosen:
+            typer.echo("this version has no misprints among its claims")
+            return
+        from rich.table import Table
+        from rich.text import Text
+
+        table = Table(box=None, pad_edge=False, header_style="bold")
+        table.add_column("claim", overflow="fold", min_width=24)
+        for name in ("source", "statement", "expected"):
+            table.add_column(name, overflow="fold")
+        table.add_column("wrong variants", justify="right")
+        for claim in chosen:
+            texts = (claim.id, claim.source, claim.statement, claim.expected)
+            table.add_row(*(Text(text) for text in texts), str(len(claim.mutants)))
+        _console(sys.stdout).print(table)
+
+
+@app.command()
+def report(
+    directory: Annotated[
+        Path, typer.Argument(metavar="DIR", exists=True, file_okay=False, help="A stored run.")
+    ],
+    format: Annotated[
+        Format, typer.Option("--format", help="What to write into DIR (json: standard output).")
+    ] = "html",
+) -> None:
+    """Render a stored run."""
+    with _usage():
+        from stepbias.verify.report import Report
+
+        stored = Report.load(directory)
+        if format == "json":
+            sys.stdout.write(stored.json())
+            return
+        suffix, write = {
+            "html": ("html", stored.to_html),
+            "markdown": ("md", stored.to_markdown),
+            "latex": ("tex", stored.to_latex),
+        }[format]
+        path = directory / f"report.{suffix}"
+        write(path)
+        typer.echo(path)
+
+
+@app.command()
+def replay(
+    claim: Annotated[str, typer.Argument(metavar="CLAIM", help="Id of the claim.")],
+    seed: Annotated[int, typer.Option(min=0, help="Seed of the run.")],
+    problem: Annotated[int, typer.Option(min=0, help="Number of the problem in the run.")],
+    profile: Annotated[Profile, typer.Option(help="Profile of the run.")] = "quick",
+) -> None:
+    """Run one problem of a claim again and print all of it."""
+    with _usage():
+        from stepbias.verify import wording
+        from stepbias.verify.report import Report
+        from stepbias.verify.runner import replay as run_again
+        from stepbias.verify.screen import points_table
+
+        row = run_again(claim, seed=seed, problem=problem, profile=profile)
+        console = _console(sys.stdout)
+        for heading, text in (
+            ("claim", row.id),
+            ("source", row.source),
+            ("statement", row.statement),
+            ("problem", f"{problem} of seed {seed}, profile {profile}"),
+            ("law", row.law),
+            ("settings", wording.worst(row)),
+        ):
+            if text:
+                console.print(f"{heading}: {text}", markup=False)
+        for index in range(len(row.h)):
+            console.print()
+            console.print(points_table(row, index))
+        console.print()
+        if row.verdict == "confirmed":  # the notes below give the reason of the other verdicts
+            console.print(f"why: {row.reason}", markup=False)
+        _show(Report([row]), sys.stdout)
+    raise typer.Exit(0 if row.verdict == row.expected_verdict else 1)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,306 @@
+"""Which problems a claim is measured on: a rule written before the run, seeded, reported with every result.
+
+A *cell* is a setting (family, sizes, schedule, hyper-parameters) with a few random losses and starts. Every factor takes its values equally often over the cells of a claim, in
+an order shuffled by the seed. Draws that violate an assumption of the claim, or hardly move, are excluded and counted; the next draws take their place.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass, field
+from functools import cache
+from typing import Any
+from zlib import crc32
+
+import numpy as np
+from numpy.typing import NDArray
+
+from stepbias.kernels.blocks import prepare
+from stepbias.kernels.jit import kernel
+from stepbias.kernels.loss import Loss
+from stepbias.kernels.philox import normal
+from stepbias.kernels.survey import survey
+from stepbias.theory.claim import Claim
+from stepbias.theory.optimizers import Adam, AdamFamily, RMSProp
+from stepbias.theory.schedules import IID, Cyclic, Reshuffled, Schedule
+
+Floats = NDArray[np.float64]
+
+SMALLEST_DISTANCE = 0.2
+# The survey looks at steps of T/256; a component whose derivative is of order one cannot cross zero between two looks that both see more than this.
+SMALLEST_ROOT = 0.05
+SURVEY_STEPS = 256
+_DRAWS_PER_PROBLEM = 64
+_START_STREAM = 2**40
+SCHEDULES = ("cyclic", "reshuffled", "iid")
+
+
+@dataclass(frozen=True)
+class Plan:
+    """A profile: values of every factor, how many cells and problems, which step counts."""
+
+    betas: tuple[float, ...]
+    rhos: tuple[float, ...]
+    epsilons: tuple[float, ...]
+    cells_per_family: int
+    problems_per_cell: int
+    steps: tuple[int, ...]
+    finer_steps: tuple[int, ...]
+    finer_every: int
+    data_steps: tuple[int, ...]
+
+
+def _halvings(coarsest: int, finest: int) -> tuple[int, ...]:
+    return tuple(2**k for k in range(coarsest, finest + 1))
+
+
+PROFILES: dict[str, Plan] = {
+    "quick": Plan((0.0, 0.5, 0.9), (0.5, 0.9), (1e-2, 1e-4), 5, 8, _halvings(5, 11), (), 0, _halvings(4, 9)),
+    "standard": Plan(
+        (0.0, 0.5, 0.9), (0.5, 0.9, 0.99), (1e-2, 1e-4), 9, 8, _halvings(6, 12), _halvings(7, 13), 3, _halvings(4, 10)
+    ),
+    "thorough": Plan(
+        (0.0, 0.5, 0.9), (0.5, 0.9, 0.99), (1e-2, 1e-4), 27, 8, _halvings(6, 12), _halvings(7, 13), 9, _halvings(4, 11)
+    ),
+}
+
+# Reported in every table whatever comes out, never pooled: PyTorch's defaults, and their epsilon with a short memory.
+REPORTED = ((0.9, 0.999, 1e-8), (0.9, 0.9, 1e-8))
+
+
+@dataclass(frozen=True)
+class Cell:
+    """One setting with ``count`` problems; ``key`` seeds them."""
+
+    index: int
+    kind: str
+    family: str
+    dim: int
+    batches: int
+    schedule: str
+    beta: float
+    rho: float
+    epsilon: float
+    place: str
+    algorithm: str
+    horizon: float
+    count: int
+    key: int
+    steps: tuple[int, ...]
+    pooled: bool
+
+    def optimizer(self) -> AdamFamily:
+        """The optimizer with epsilon on the claim's side of the root."""
+        eps, eps_root = (0.0, self.epsilon) if self.place == "inside" else (self.epsilon, 0.0)
+        if self.algorithm == "adam":
+            return Adam(self.beta, self.rho, eps, eps_root)
+        return RMSProp(self.rho, eps, eps_root)
+
+    def schedule_object(self) -> Schedule:
+        """The schedule, seeded by the cell."""
+        if self.schedule == "cyclic":
+            return Cyclic(self.batches)
+        return (Reshuffled if self.schedule == "reshuffled" else IID)(self.batches, self.key)
+
+    def settings(self) -> dict[str, Any]:
+        """What a reader needs to know of the cell."""
+        keys = ("family", "dim", "batches", "schedule", "beta", "rho", "epsilon", "horizon")
+        return {k: v for k, v in asdict(self).items() if k in keys}
+
+
+@dataclass
+class Draw:
+    """Problems of a cell that satisfy the claim's assumptions."""
+
+    loss: Loss
+    theta0: Floats  # (count, p)
+    numbers: list[int]  # which draws were taken
+    excluded: Counter[str] = field(default_factory=Counter)
+    drawn: int = 0
+
+
+@kernel()
+def _normals(seed, stream, first, scale, out):  # type: ignore[no-untyped-def]
+    for k in range(out.shape[0]):
+        for j in range(out.shape[1]):
+            out[k, j] = scale * normal(seed, stream + first + k, j)
+
+
+def starts(key: int, first: int, count: int, dim: int, scale: float = 1.0) -> Floats:
+    """Starts of the draws first .. first + count - 1, (count, dim): normal, each a function of (key, draw, component) only."""
+    out = np.empty((count, dim))
+    _normals(key, _START_STREAM, first, scale, out)
+    return out
+
+
+def cell_key(seed: int, group: str, index: int) -> int:
+    """Seed of a cell's losses, starts and schedule."""
+    state = np.random.SeedSequence([seed, crc32(group.encode()), index]).generate_state(1, np.uint64)
+    return int(state[0] >> np.uint64(2))
+
+
+def _balanced(values: Sequence[Any], count: int, rng: np.random.Generator) -> list[Any]:
+    """Every value equally often (up to one), shuffled."""
+    order = rng.permutation(count)
+    return [values[i % len(values)] for i in order]
+
+
+def _random_cells(claim: Claim, plan: Plan, seed: int, group: str) -> list[Cell]:
+    families = Loss.families()
+    per_family = plan.cells_per_family
+    count = per_family * len(families)
+    rng = np.random.Generator(np.random.Philox(key=cell_key(seed, group + "/design", 0)))
+    betas = plan.betas if claim.algorithm == "adam" else (0.0,)
+    factors = [
+        _balanced(values, count, rng)
+        for values in (range(1, 9), range(1, 5), SCHEDULES, betas, plan.rhos, plan.epsilons)
+    ]
+    cells = []
+    for i in range(count):
+        dim, batches, schedule, beta, rho, epsilon = (f[i] for f in factors)
+        finer = plan.finer_every and i % plan.finer_every == 0
+        steps = plan.finer_steps if finer else plan.steps
+        cells.append(
+            Cell(i, "random", families[i // per_family], dim, batches, schedule, beta, rho, epsilon,
+                 claim.place, claim.algorithm, 0.5, plan.problems_per_cell, cell_key(seed, group, i), steps, True)
+        )  # fmt: skip
+    for beta, rho, epsilon in REPORTED:
+        i = len(cells)
+        beta = beta if claim.algorithm == "adam" else 0.0
+        cells.append(
+            Cell(i, "random", "sinusoid", 3, 1, "cyclic", beta, rho, epsilon, claim.place, claim.algorithm,
+                 0.5, plan.problems_per_cell, cell_key(seed, group, i), plan.steps, False)
+        )  # fmt: skip
+    return cells
+
+
+def _model_cells(claim: Claim, plan: Plan, seed: int, group: str) -> list[Cell]:
+    """The bilinear model from the papers' start and seven others, at every setting; the regression at the longest memory."""
+    bilinear = claim.problems == "bilinear"
+    betas = plan.betas if claim.algorithm == "adam" else (0.0,)
+    settings = [(b, r, e, True) for b in betas for r in plan.rhos for e in plan.epsilons]
+    if not bilinear:
+        settings = [(betas[-1], 0.9, plan.epsilons[0], True), (betas[0], 0.5, plan.epsilons[-1], True)]
+    settings += [((b if claim.algorithm == "adam" else 0.0), r, e, False) for b, r, e in REPORTED]
+    cells = []
+    for i, (beta, rho, epsilon, pooled) in enumerate(settings):
+        key = cell_key(seed, group, i)
+        if bilinear:
+            cells.append(
+                Cell(i, "bilinear", "bilinear", 2, 1, "cyclic", beta, rho, epsilon, claim.place, claim.algorithm,
+                     0.5, plan.problems_per_cell, key, plan.steps, pooled)
+            )  # fmt: skip
+        else:
+            schedule = SCHEDULES[i % len(SCHEDULES)]
+            cells.append(
+                Cell(i, "regression", "breast-cancer", 30, 3, schedule, beta, rho, epsilon, claim.place,
+                     claim.algorithm, 0.1, 4, key, plan.data_steps, pooled)
+            )  # fmt: skip
+    return cells
+
+
+def cells_of(claim: Claim, profile: str, seed: int) -> list[Cell]:
+    """The cells of a claim; claims on the same theorem and problems share them."""
+    plan = PROFILES[profile]
+    group = f"{claim.algorithm}-{claim.place}/{claim.problems}"
+    if claim.problems == "random":
+        return _random_cells(claim, plan, seed, group)
+    return _model_cells(claim, plan, seed, group)
+
+
+@cache
+def breast_cancer(batches: int) -> Loss:
+    """Logistic regression on scikit-learn's breast-cancer data: standardised features, l2 = 0.01, interleaved batches.
+
+    Raises
+    ------
+    ModuleNotFoundError
+        Without scikit-learn.
+    """
+    from sklearn.datasets import load_breast_cancer
+
+    data = load_breast_cancer()
+    features = (data.data - data.data.mean(axis=0)) / data.data.std(axis=0)
+    index = np.arange(len(features))
+    return Loss.from_data(
+        "logistic", features, data.target, batches=[index[b::batches] for b in range(batches)], l2=1e-2
+    )
+
+
+def _candidates(cell: Cell, first: int, count: int) -> tuple[Loss, Floats]:
+    """Losses and starts of the draws first .. first + count - 1."""
+    if cell.kind == "bilinear":
+        theta0 = np.array([2.8, 3.5]) + starts(cell.key, first, count, 2, 0.3)
+        if first == 0:
+            theta0[0] = (2.8, 3.5)
+        return Loss.bilinear(), theta0
+    if cell.kind == "regression":
+        return breast_cancer(cell.batches), starts(cell.key, first, count, cell.dim, 0.5)
+    ensemble = Loss.random(cell.family, cell.dim, cell.batches, problems=first + count, seed=cell.key)
+    return ensemble.select(np.arange(first, first + count)), starts(cell.key, first, count, cell.dim)
+
+
+def draw(cell: Cell) -> Draw:
+    """Draw the cell's problems: candidates in order, those that violate an assumption excluded and counted."""
+    taken: list[int] = []
+    kept: list[Floats] = []
+    excluded: Counter[str] = Counter()
+    drawn, limit = 0, cell.count * _DRAWS_PER_PROBLEM
+    while len(taken) < cell.count and drawn < limit:
+        count = min(4 * cell.count, limit - drawn)
+        loss, theta0 = _candidates(cell, drawn, count)
+        reasons = _violations(cell, loss, theta0)
+        for k, reason in enumerate(reasons):
+            if len(taken) == cell.count:
+                break
+            if reason:
+                excluded[reason] += 1
+            else:
+                taken.append(drawn + k)
+                kept.append(theta0[k])
+            drawn_now = drawn + k + 1
+        drawn = drawn_now
+    starts_taken = np.array(kept).reshape(len(taken), cell.dim)
+    return Draw(_losses(cell, taken), starts_taken, taken, excluded, drawn)
+
+
+def _losses(cell: Cell, numbers: list[int]) -> Loss:
+    """The losses of the draws ``numbers``, each a function of the cell's key and its number only."""
+    if cell.kind != "random" or not numbers:
+        return _candidates(cell, 0, 1)[0]
+    ensemble = Loss.random(cell.family, cell.dim, cell.batches, problems=max(numbers) + 1, seed=cell.key)
+    return ensemble.select(np.array(numbers, dtype=np.int64))
+
+
+def _violations(cell: Cell, loss: Loss, theta0: Floats) -> list[str]:
+    """Why each candidate is not admissible; empty where it is."""
+    ensemble = prepare(
+        cell.optimizer(), loss, theta0, cell.horizon / SURVEY_STEPS, SURVEY_STEPS, cell.schedule_object(), "cpu"
+    )
+    seen = survey(ensemble, SURVEY_STEPS)
+    reasons = []
+    for distance, root in zip(seen.distance, seen.root, strict=True):
+        if not np.isfinite(distance):
+            reasons.append("the iterates overflow")
+        elif distance < SMALLEST_DISTANCE:
+            reasons.append(f"moves less than {SMALLEST_DISTANCE:g}")
+        elif cell.place == "outside" and not root >= SMALLEST_ROOT:
+            reasons.append(f"some R in memory comes below {SMALLEST_ROOT:g}")
+        else:
+            reasons.append("")
+    return reasons
+
+
+def law(cells: Sequence[Cell], seed: int) -> str:
+    """One paragraph that says how the problems were drawn."""
+    families = sorted({c.family for c in cells})
+    dims, batches = sorted({c.dim for c in cells}), sorted({c.batches for c in cells})
+    return (
+        f"{len(cells)} cells with {cells[0].count} problems each, seed {seed}; losses: {', '.join(families)}; "
+        f"p in {dims}, m in {batches}, schedules {', '.join(sorted({c.schedule for c in cells}))}; "
+        f"beta in {sorted({c.beta for c in cells})}, rho in {sorted({c.rho for c in cells})}, "
+        f"epsilon in {sorted({c.epsilon for c in cells})}; every factor balanced over the cells and shuffled by the seed; "
+        f"horizon {cells[0].horizon:g}; starts normal; excluded: paths shorter than {SMALLEST_DISTANCE:g}"
+        + (f", R in memory below {SMALLEST_ROOT:g}" if cells[0].place == "outside" else "")
+    )

@@ -1,0 +1,241 @@
+"""Running claims: units (claim x cell x variant) in threads, a store, fits, verdicts, rows."""
+
+from __future__ import annotations
+
+import os
+import time
+from collections.abc import Callable, Sequence
+from concurrent.futures import FIRST_COMPLETED, ThreadPoolExecutor, wait
+from dataclasses import dataclass, replace
+from datetime import UTC, datetime
+
+import numpy as np
+
+from stepbias.kernels.blocks import thread_count
+from stepbias.theory.checks import choice, whole
+from stepbias.theory.claim import Claim
+from stepbias.theory.variants import Variant
+from stepbias.verify.problems import PROFILES, Cell, cells_of, draw
+from stepbias.verify.registry import find
+from stepbias.verify.report import Report, environment
+from stepbias.verify.rows import Row
+from stepbias.verify.store import Arrays, Store
+from stepbias.verify.summary import UnitResult, mutant_row, summarise
+from stepbias.verify.sweep import sweep
+
+Progress = Callable[[int, int, str], None]
+
+
+@dataclass(frozen=True)
+class Unit:
+    """One cell of a claim under one variant of its field."""
+
+    claim: Claim
+    cell: Cell
+    variant: Variant
+
+    @property
+    def key(self) -> str:
+        """Name in the store: everything that the numbers depend on besides the run's tag."""
+        return f"{self.claim.id}-{self.cell.index:03d}-{self.variant.name.replace(' ', '')}"
+
+    @property
+    def cost(self) -> float:
+        """Rough relative time, so that long units start first."""
+        c = self.cell
+        window = min(42.0 / (1.0 - max(c.beta, c.rho)), max(c.steps))
+        per_step = 100.0 * c.dim if c.kind == "regression" else window if c.batches > 1 or c.algorithm == "rmsprop" else 1.0
+        return per_step * c.dim * sum(c.steps)
+
+
+def run_unit(unit: Unit) -> Arrays:
+    """Draw the cell's problems and measure them; plain arrays, so that they can be stored."""
+    started = time.perf_counter()
+    cell = unit.cell
+    try:
+        drawn = draw(cell)
+    except ModuleNotFoundError as missing:
+        if cell.kind != "regression" or missing.name != "sklearn":
+            raise
+        return {"missing": np.array(["scikit-learn"])}
+    reasons = drawn.excluded
+    arrays: Arrays = {
+        "drawn": np.array([drawn.drawn]),
+        "numbers": np.array(drawn.numbers),
+        "excluded_reasons": np.array(list(reasons), dtype=np.str_),
+        "excluded_counts": np.array(list(reasons.values()), dtype=np.int64),
+    }
+    if drawn.numbers:
+        found = sweep(
+            cell.optimizer(), drawn.loss, drawn.theta0, cell.horizon, cell.steps, cell.schedule_object(), unit.variant
+        )
+        names = ("h", "error", "floor", "difference", "distance", "memory")
+        arrays |= {name: getattr(found, name) for name in names}
+    arrays["seconds"] = np.array([time.perf_counter() - started])
+    return arrays
+
+
+def _execute(
+    units: Sequence[Unit], store: Store, workers: int, progress: Progress | None
+) -> dict[str, Arrays]:
+    """Arrays of every unit, from the store or computed; every finished unit is stored at once."""
+    results: dict[str, Arrays] = {}
+    todo = []
+    for unit in units:
+        stored = store.get(unit.key)
+        if stored is None:
+            todo.append(unit)
+        else:
+            results[unit.key] = stored
+    todo.sort(key=lambda unit: -unit.cost)
+    total = sum(unit.cost for unit in todo) or 1.0
+    done = 0.0
+
+    def report(label: str) -> None:
+        if progress is not None:
+            progress(round(1000 * done / total), 1000, label)
+
+    report("measuring")
+    with ThreadPoolExecutor(max_workers=workers) as pool:
+        pending = {pool.submit(run_unit, unit): unit for unit in todo}
+        try:
+            while pending:
+                finished, _ = wait(pending, return_when=FIRST_COMPLETED)
+                for future in finished:
+                    unit = pending.pop(future)
+                    results[unit.key] = future.result()
+                    if "missing" not in results[unit.key]:
+                        store.put(unit.key, results[unit.key])
+                    done += unit.cost
+                    report(unit.claim.id)
+        except BaseException:
+            pool.shutdown(wait=False, cancel_futures=True)
+            raise
+    return results
+
+
+def _units(claim: Claim, profile: str, seed: int, mutants: bool) -> list[Unit]:
+    cells = cells_of(claim, profile, seed)
+    units = [Unit(claim, cell, claim.variant) for cell in cells]
+    if mutants:
+        units += [Unit(claim, cell, v) for v in claim.wrong for cell in cells if cell.pooled]
+    return units
+
+
+def _results(claim: Claim, cells: Sequence[Cell], variant: Variant, found: dict[str, Arrays]) -> list[UnitResult]:
+    return [UnitResult(cell, found[Unit(claim, cell, variant).key]) for cell in cells]
+
+
+def run_claims(
+    ids: Sequence[str] | str | None = None,
+    profile: str = "quick",
+    seed: int = 0,
+    device: str = "cpu",
+    out: str | os.PathLike[str] | None = None,
+    *,
+    mutants: bool = False,
+    workers: int | None = None,
+    progress: Progress | None = None,
+) -> Report:
+    """Measure claims and judge them.
+
+    Parameters
+    ----------
+    ids : sequence of str, str or None
+        Claim ids, or prefixes such as "adam-inside"; None: all.
+    profile : {"quick", "standard", "thorough"}
+        How many problems, which hyper-parameters, how fine the steps.
+    seed : int
+        Seeds every random choice; the same seed gives the same numbers on any number of threads.
+    device : {"cpu"}
+    out : path, optional
+        Store units and the report there; a run that was killed goes on with what is missing.
+    mutants : bool
+        Also run the wrong variants, which must be refuted.
+    workers : int, optional
+        Threads; None: one per CPU.
+    progress : callable, optional
+        ``progress(done, total, label)``, called from this thread.
+
+    Returns
+    -------
+    Report
+
+    Raises
+    ------
+    ValueError, TypeError
+        Naming the argument, its value and what is accepted.
+    """
+    chosen = find(ids)
+    choice("profile", profile, tuple(PROFILES))
+    whole("seed", seed, 0, 2**63 - 1)
+    if device != "cpu":
+        raise ValueError(f"device = {device!r}; accepted: 'cpu' (this version has no CUDA path)")
+    count = thread_count() if workers is None else whole("workers", workers, 1)
+    started, clock = datetime.now(UTC), time.perf_counter()
+    meta = {**environment(), "seed": seed, "profile": profile, "device": device, "threads": count}
+    store = Store(out, f"{meta['version']}-{profile}-{seed}")
+    units = [unit for claim in chosen for unit in _units(claim, profile, seed, mutants)]
+    found = _execute(units, store, count, progress)
+    rows = []
+    for claim in chosen:
+        cells = cells_of(claim, profile, seed)
+        statement = _results(claim, cells, claim.variant, found)
+        row = summarise(claim, statement, seed)
+        if mutants:
+            pooled = [cell for cell in cells if cell.pooled]
+            base = [u for u in statement if u.cell.pooled]
+            row.mutants = [mutant_row(claim, v, base, _results(claim, pooled, v, found)) for v in claim.wrong]
+        rows.append(row)
+    meta |= {"started": started.isoformat(timespec="seconds"), "seconds": time.perf_counter() - clock}
+    report = Report(rows, meta)
+    if out is not None:
+        report.save(out)
+    return report
+
+
+def replay(claim_id: str, *, seed: int, problem: int, profile: str = "quick") -> Row:
+    """Run one problem of a claim again, alone, and judge it alone.
+
+    Parameters
+    ----------
+    claim_id : str
+    seed, profile
+        Of the run.
+    problem : int
+        Its number in the run, as the report names it.
+
+    Raises
+    ------
+    ValueError
+        For an unknown claim or a number outside the run.
+    """
+    chosen = find(claim_id)
+    if len(chosen) != 1:
+        raise ValueError(f"CLAIM = {claim_id!r} names {len(chosen)} claims; accepted: the id of one")
+    claim = chosen[0]
+    choice("profile", profile, tuple(PROFILES))
+    whole("seed", seed, 0, 2**63 - 1)
+    cells = [cell for cell in cells_of(claim, profile, seed) if cell.pooled]
+    whole("problem", problem, 0, sum(cell.count for cell in cells) - 1)
+    first = 0
+    for cell in cells:
+        if problem < first + cell.count:
+            break
+        first += cell.count
+    drawn = draw(cell)
+    k = problem - first
+    if k >= len(drawn.numbers):
+        raise ValueError(f"problem = {problem}: its cell found only {len(drawn.numbers)} admissible problems")
+    loss = drawn.loss if drawn.loss.problems is None else drawn.loss.select(np.array([k]))
+    found = sweep(
+        cell.optimizer(), loss, drawn.theta0[k : k + 1], cell.horizon, cell.steps, cell.schedule_object(), claim.variant
+    )
+    names = ("h", "error", "floor", "difference", "distance", "memory")
+    arrays: Arrays = {name: getattr(found, name) for name in names}
+    arrays |= {"numbers": np.array([drawn.numbers[k]]), "drawn": np.array([1]), "seconds": np.zeros(1)}
+    row = summarise(claim, [UnitResult(replace(cell, count=1), arrays)], seed)
+    row.worst["problem"] = problem
+    return row
+
+

@@ -1,0 +1,51 @@
+"""Finished units of a run on disk: a killed run goes on with the units that are missing."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+
+Arrays = dict[str, NDArray[np.float64]]
+
+
+class Store:
+    """One file per unit, written whole or not at all.
+
+    Parameters
+    ----------
+    directory : path or None
+        None: nothing is stored.
+    tag : str
+        Names the run (profile, seed, version): units of another run are not reused.
+    """
+
+    def __init__(self, directory: str | os.PathLike[str] | None, tag: str) -> None:
+        self.folder = None if directory is None else Path(directory) / "units" / tag
+        if self.folder is not None:
+            self.folder.mkdir(parents=True, exist_ok=True)
+
+    def _path(self, key: str) -> Path | None:
+        return None if self.folder is None else self.folder / (key.replace("/", "_") + ".npz")
+
+    def get(self, key: str) -> Arrays | None:
+        """The unit's arrays, or None if it is not stored (or the file is damaged)."""
+        path = self._path(key)
+        if path is None or not path.exists():
+            return None
+        try:
+            with np.load(path) as data:
+                return {name: data[name] for name in data.files}
+        except (OSError, ValueError):
+            return None
+
+    def put(self, key: str, arrays: Arrays) -> None:
+        """Store a unit: written beside its place, then renamed."""
+        path = self._path(key)
+        if path is None:
+            return
+        partial = path.with_suffix(".part.npz")
+        np.savez(partial, allow_pickle=False, **arrays)  # type: ignore[arg-type]
+        partial.replace(path)

@@ -1,0 +1,121 @@
+"""Hypothesis strategies: a handful of numbers drawn, the problem expanded from them in compiled code.
+
+An example is a seed, a family, sizes and hyper-parameters, never a large array: generation stays fast, shrinking stays meaningful, and a failing example is replayed from a few numbers.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+from hypothesis import strategies as st
+from numpy.typing import NDArray
+
+from stepbias.kernels.loss import Loss
+from stepbias.theory.checks import choice, whole
+from stepbias.theory.optimizers import Adam, AdamFamily, RMSProp
+from stepbias.theory.schedules import IID, Cyclic, Reshuffled, Schedule
+from stepbias.verify.problems import starts as expand_starts
+
+_SEEDS = st.integers(0, 2**31 - 1)
+
+
+def losses(
+    families: tuple[str, ...] | None = None,
+    max_dim: int = 8,
+    max_batches: int = 4,
+    problems: int | None = None,
+) -> st.SearchStrategy[Loss]:
+    """Random losses of the built-in families.
+
+    Parameters
+    ----------
+    families : tuple of str, optional
+        Names from ``Loss.families()``; None: all.
+    max_dim, max_batches : int
+        Largest p and m, both from 1.
+    problems : int, optional
+        Ensemble size B; None: single losses.
+
+    Returns
+    -------
+    Hypothesis strategy of Loss
+    """
+    whole("max_dim", max_dim, 1)
+    whole("max_batches", max_batches, 1)
+    names = Loss.families() if families is None else families
+    for name in names:
+        choice("families", name, Loss.families())
+    return st.builds(
+        Loss.random,
+        st.sampled_from(names),
+        dim=st.integers(1, max_dim),
+        batches=st.integers(1, max_batches),
+        problems=st.just(problems),
+        seed=_SEEDS,
+    )
+
+
+def optimizers(
+    max_beta: float = 0.9, max_rho: float = 0.95, min_eps: float = 1e-4, max_eps: float = 1.0
+) -> st.SearchStrategy[AdamFamily]:
+    """Adam and RMSProp, epsilon inside or outside the root, with and without bias correction.
+
+    Parameters
+    ----------
+    max_beta, max_rho : float
+        Largest decays, in [0, 1); the smallest are 0.
+    min_eps, max_eps : float
+        Range of epsilon, drawn on a logarithmic scale.
+
+    Returns
+    -------
+    Hypothesis strategy of Adam or RMSProp
+    """
+    epsilon = st.floats(np.log10(min_eps), np.log10(max_eps)).map(lambda e: float(10.0**e))
+
+    def build(kind: str, beta: float, rho: float, eps: float, inside: bool) -> AdamFamily:
+        outer, inner = (0.0, eps) if inside else (eps, 0.0)
+        if kind == "rmsprop":
+            return RMSProp(rho, outer, inner)
+        return Adam(beta, rho, outer, inner, bias_correction=kind == "adam")
+
+    return st.builds(
+        build,
+        st.sampled_from(("adam", "rmsprop", "adam without bias correction")),
+        st.floats(0.0, max_beta),
+        st.floats(0.0, max_rho),
+        epsilon,
+        st.booleans(),
+    )
+
+
+def schedules(batches: int) -> st.SearchStrategy[Schedule]:
+    """Cyclic, reshuffled and i.i.d. schedules for ``batches`` mini-batches."""
+    m = whole("batches", batches, 1)
+    return st.one_of(
+        st.just(Cyclic(m)),
+        _SEEDS.map(lambda seed: Reshuffled(m, seed)),
+        _SEEDS.map(lambda seed: IID(m, seed)),
+    )
+
+
+def starts(dim: int, problems: int | None = None, scale: float = 1.0) -> st.SearchStrategy[NDArray[np.float64]]:
+    """Normal starts, ``(p,)`` or ``(B, p)``, expanded from one seed.
+
+    Parameters
+    ----------
+    dim : int
+        p.
+    problems : int, optional
+        B.
+    scale : float
+        Standard deviation.
+    """
+    whole("dim", dim, 1)
+
+    def build(seed: int) -> Any:
+        rows = expand_starts(seed, 0, problems or 1, dim, scale)
+        return rows if problems is not None else rows[0]
+
+    return _SEEDS.map(build)

@@ -1,0 +1,219 @@
+"""From the measurements of a claim's cells to one row: fits, verdicts, strata, the worst and the hardest problem."""
+
+from __future__ import annotations
+
+import re
+from collections import Counter
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from stepbias.theory.claim import Claim
+from stepbias.theory.variants import Variant
+from stepbias.verify.fit import OrderFit, fit_orders, pool_orders
+from stepbias.verify.orders import LEVEL
+from stepbias.verify.problems import Cell, law
+from stepbias.verify.rows import MutantRow, Row, Stratum, Verdict
+from stepbias.verify.store import Arrays
+
+# A wrong variant is visible on a problem if it moves the end point by this many times the known solver and rounding error.
+_VISIBLE = 10.0
+
+
+@dataclass(frozen=True)
+class UnitResult:
+    """A cell and its measurements."""
+
+    cell: Cell
+    arrays: Arrays
+
+    @property
+    def problems(self) -> int:
+        """How many problems were measured."""
+        return len(self.arrays["error"]) if "error" in self.arrays else 0
+
+    def fits(self, claim: Claim) -> list[OrderFit]:
+        """One fit per problem."""
+        if not self.problems:
+            return []
+        a = self.arrays
+        error = np.where(np.isfinite(a["error"]), a["error"], np.nan)
+        floor = np.where(np.isfinite(a["floor"]), a["floor"], np.inf)
+        return fit_orders(
+            a["h"],
+            error,
+            claim.expected_order,
+            exact=claim.exact,
+            floor=np.where(np.isnan(error), 0.0, floor),
+            level=LEVEL,
+            memory=np.where(np.isfinite(a["memory"]), a["memory"], 1.0 / np.finfo(float).eps),
+        )
+
+
+def summarise(claim: Claim, units: Sequence[UnitResult], seed: int) -> Row:
+    """One row from all cells of a claim."""
+    missing = [str(u.arrays["missing"][0]) for u in units if "missing" in u.arrays]
+    pooled = [u for u in units if u.cell.pooled]
+    labelled = [(u, k, fit) for u in pooled for k, fit in enumerate(u.fits(claim))]
+    fits = [fit for _, _, fit in labelled]
+    row = _empty_row(claim, law([u.cell for u in units], seed))
+    row.seconds = float(sum(u.arrays["seconds"][0] for u in units if "seconds" in u.arrays))
+    if missing or not fits:
+        row.reason = f"{missing[0]} is not installed" if missing else "no draw satisfied the assumptions"
+        return row
+    judged = pool_orders(fits, claim.expected_order, exact=claim.exact, level=LEVEL)
+    row.measured, row.interval = judged.order, judged.interval
+    row.verdict, row.reason = judged.verdict, judged.reason
+    row.problems = len(fits)
+    row.counts = {v: sum(f.verdict == v for f in fits) for v in ("confirmed", "refuted", "inconclusive")}
+    row.reasons = _reasons(pooled, fits)
+    row.h = [f.h.tolist() for f in fits]
+    row.error = [f.error.tolist() for f in fits]
+    row.floor = [f.floor.tolist() for f in fits]
+    row.used = [f.used.tolist() for f in fits]
+    row.orders = [f.order for f in fits]
+    unit, k, fit = labelled[judged.worst_index]
+    row.worst = {
+        "problem": _number(pooled, unit, k),
+        "order": fit.order,
+        "verdict": fit.verdict,
+        "why": fit.reason,
+        "draw": int(unit.arrays["numbers"][k]),
+        **unit.cell.settings(),
+    }
+    row.hardest = _hardest(labelled)
+    row.strata = _strata(claim, units)
+    return row
+
+
+def _empty_row(claim: Claim, law_text: str) -> Row:
+    return Row(
+        id=claim.id,
+        source=claim.source,
+        statement=claim.statement,
+        expected=claim.expected,
+        expected_order=claim.expected_order,
+        expected_verdict="confirmed",
+        measured=float("nan"),
+        interval=(float("-inf"), float("inf")),
+        verdict="inconclusive",
+        reason="",
+        seconds=0.0,
+        problems=0,
+        counts={"confirmed": 0, "refuted": 0, "inconclusive": 0},
+        law=law_text,
+    )
+
+
+def _number(units: Sequence[UnitResult], unit: UnitResult, k: int) -> int:
+    """Number of a problem in the run: cells in order, each with its full count."""
+    first = 0
+    for other in units:
+        if other is unit:
+            return first + k
+        first += other.cell.count
+    raise ValueError("the unit is not one of the claim's")
+
+
+def _reasons(units: Sequence[UnitResult], fits: Sequence[OrderFit]) -> dict[str, int]:
+    """Draws excluded by each assumption, and why problems are inconclusive."""
+    found: Counter[str] = Counter()
+    for unit in units:
+        names, counts = unit.arrays.get("excluded_reasons"), unit.arrays.get("excluded_counts")
+        if names is not None and counts is not None:
+            for name, count in zip(names, counts, strict=True):
+                found[f"excluded: {name}"] += int(count)
+    for fit in fits:
+        if fit.verdict != "confirmed":
+            found[f"{fit.verdict}: {_kind(fit.reason)}"] += 1
+    return dict(found)
+
+
+def _kind(reason: str) -> str:
+    """A reason without its numbers, so that equal reasons are counted together."""
+    return re.sub(r"[;:(].*|\[.*?\]|-?\d+\.\d+(e[+-]?\d+)?", "", reason).strip(" ,;:")
+
+
+def _hardest(labelled: Iterable[tuple[UnitResult, int, OrderFit]]) -> dict[str, float]:
+    """Setting of the confirmed problem with the longest memory, then the smallest epsilon."""
+    confirmed = [(u, fit) for u, _, fit in labelled if fit.verdict == "confirmed"]
+    if not confirmed:
+        return {}
+    unit, fit = max(confirmed, key=lambda x: (max(x[0].cell.rho, x[0].cell.beta), -x[0].cell.epsilon, x[0].cell.beta))
+    cell = unit.cell
+    return {"beta": cell.beta, "rho": cell.rho, "eps": cell.epsilon, "h": float(fit.h.min())}
+
+
+def _strata(claim: Claim, units: Sequence[UnitResult]) -> list[Stratum]:
+    """Verdicts by epsilon, memory and family; the settings that are reported but not pooled come last."""
+    groups: dict[str, list[OrderFit]] = {}
+    for unit in units:
+        cell = unit.cell
+        fits = unit.fits(claim)
+        if cell.pooled:
+            labels = [f"eps = {cell.epsilon:g}", f"rho = {cell.rho:g}", f"beta = {cell.beta:g}"]
+            labels += [f"m = {cell.batches}", f"{cell.schedule}", f"{cell.family}"]
+        else:
+            labels = [f"not pooled: (beta, rho, eps) = ({cell.beta:g}, {cell.rho:g}, {cell.epsilon:g})"]
+        for label in labels:
+            groups.setdefault(label, []).extend(fits)
+    ordered = sorted(groups.items(), key=lambda item: (item[0].startswith("not pooled"), item[0]))
+    return [_stratum(name, fits) for name, fits in ordered]
+
+
+def _stratum(name: str, fits: Sequence[OrderFit]) -> Stratum:
+    tally = Counter(f.verdict for f in fits)
+    orders = [f.order for f in fits if np.isfinite(f.order)]
+    reasons = Counter(_kind(f.reason) for f in fits if f.verdict == "inconclusive")
+    why = f" ({reasons.most_common(1)[0][0]})" if name.startswith("not pooled") and reasons else ""
+    return Stratum(
+        name=name + why,
+        problems=len(fits),
+        confirmed=tally["confirmed"],
+        refuted=tally["refuted"],
+        inconclusive=tally["inconclusive"],
+        median_order=float(np.median(orders)) if orders else float("nan"),
+    )
+
+
+def mutant_row(
+    claim: Claim, variant: Variant, statement: Sequence[UnitResult], wrong: Sequence[UnitResult]
+) -> MutantRow:
+    """Verdict on one wrong variant: refuted where it is visible.
+
+    It is *visible* on a problem if it moves the flow's end point at the finest step by more than ten times the known solver and rounding error; elsewhere it equals the statement
+    there and is not counted.
+    """
+    tally: Counter[str] = Counter()
+    orders: list[float] = []
+    visible = total = 0
+    for base, other in zip(statement, wrong, strict=True):
+        if not other.problems:
+            continue
+        a, b = base.arrays, other.arrays
+        finest = int(np.argmin(a["h"][0]))
+        moved = np.linalg.norm(a["difference"][:, finest] - b["difference"][:, finest], axis=-1)
+        seen = moved > _VISIBLE * (a["floor"][:, finest] + b["floor"][:, finest])
+        total += len(seen)
+        for fit, is_visible in zip(other.fits(claim), seen, strict=True):
+            if is_visible:
+                visible += 1
+                tally[fit.verdict] += 1
+                orders.append(fit.order)
+    verdict: Verdict = "inconclusive"
+    if tally["refuted"] and not tally["confirmed"]:
+        verdict = "refuted"
+    elif tally["confirmed"] and not tally["refuted"]:
+        verdict = "confirmed"
+    finite: Any = [x for x in orders if np.isfinite(x)]
+    return MutantRow(
+        name=variant.name,
+        verdict=verdict,
+        measured=float(np.median(finite)) if finite else float("nan"),
+        visible=visible,
+        refuted=tally["refuted"],
+        confirmed=tally["confirmed"],
+        problems=total,
+    )

@@ -1,0 +1,112 @@
+"""One ensemble over a ladder of step sizes: errors, their floors, and how far from asymptotic each problem is."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from stepbias.kernels.blocks import prepare
+from stepbias.kernels.measure import measure
+from stepbias.theory.checks import real, whole
+from stepbias.theory.variants import STATEMENT, Variant
+
+Floats = NDArray[np.float64]
+
+_UNIT = 2.0**-53
+
+
+@dataclass(frozen=True)
+class Sweep:
+    """Results of B problems at H step sizes.
+
+    Attributes
+    ----------
+    h, error, floor : (B, H) float64
+        Step sizes; max over n of the 2-norm of iterate - flow (or of the one-step defect); known size of solver and rounding error in it.
+    difference : (B, H, p) float64
+        Signed vector iterate - flow at the end.
+    distance : (B,) float64
+        How far the flow moved.
+    memory : (B,) float64
+        kappa = max(1/(1-beta), 1/(1-rho), max |D'/D| along the flow): the asymptotic regime needs h kappa << 1 (steps for the first two, time for the third, which is measured in steps as h |D'/D|).
+    """
+
+    h: Floats
+    error: Floats
+    floor: Floats
+    difference: Floats
+    distance: Floats
+    memory: Floats
+
+
+def ladder(steps: Any) -> list[int]:
+    """Checked step counts: distinct integers >= 1."""
+    if isinstance(steps, int | np.integer) or not isinstance(steps, Sequence | np.ndarray):
+        raise TypeError(f"steps = {steps!r}; accepted: a sequence of step counts")
+    counts = [whole("steps", n, 1) for n in steps]
+    if len(set(counts)) < len(counts):
+        raise ValueError(f"steps = {steps!r} repeats a count; accepted: distinct integers >= 1")
+    return counts
+
+
+def rounding(size: Floats, horizon: float, root: Floats, eps: Floats) -> Floats:
+    """Size of the rounding error in one entry.
+
+    Both trajectories are accumulated in compensated form, so what remains is the rounding of every rate: about ten operations on a gradient of order one, relative to the
+    denominator, over the whole horizon, plus the rounding of theta inside the gradient.
+    """
+    return 16.0 * _UNIT * (size + horizon * (1.0 + 1.0 / np.maximum(root + eps, _UNIT)))
+
+
+def sweep(
+    optimizer: Any,
+    loss: Any,
+    theta0: Any,
+    horizon: float,
+    steps: Sequence[int],
+    schedule: Any = None,
+    variant: Variant = STATEMENT,
+    kind: str = "global",
+    device: str = "cpu",
+) -> Sweep:
+    """Measure every problem at every step count, h = horizon / steps.
+
+    Parameters
+    ----------
+    optimizer, loss, theta0, schedule, device
+        As in :func:`stepbias.iterate`.
+    horizon : float
+        T > 0.
+    steps : sequence of int
+    variant : Variant
+        The field of the flow.
+    kind : {"global", "local"}
+        The global error, or the largest one-step defect with the gradient history taken along the flow.
+    """
+    total = float(real("horizon", horizon))
+    if total <= 0.0:
+        raise ValueError(f"horizon = {horizon!r}; accepted: a number > 0")
+    counts = ladder(steps)
+    # Everything is checked, the longest schedule included, before the first run.
+    ensembles = [prepare(optimizer, loss, theta0, total / n, n, schedule, device) for n in counts]
+    found = [
+        measure(ensemble, n, variant, local=kind == "local")
+        for ensemble, n in zip(ensembles, counts, strict=True)
+    ]
+    problems = ensembles[0].problems
+    beta, rho, eps, _ = ensembles[0].parameters.T
+    finest = int(np.argmax(counts))
+    h = np.broadcast_to(total / np.array(counts, dtype=np.float64), (problems, len(counts)))
+    floors = [m.solver + rounding(m.size, total if kind == "global" else total / n, m.root, eps) for m, n in zip(found, counts, strict=True)]
+    return Sweep(
+        h=np.ascontiguousarray(h),
+        error=np.stack([m.error for m in found], axis=1),
+        floor=np.stack(floors, axis=1),
+        difference=np.stack([m.difference for m in found], axis=1),
+        distance=found[finest].distance,
+        memory=np.maximum.reduce([1.0 / (1.0 - beta), 1.0 / (1.0 - rho), found[finest].drift]),
+    )
