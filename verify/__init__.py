@@ -1,0 +1,1 @@
+"""What is measured and judged: random problems, order fits, verdicts, reports, the command line."""

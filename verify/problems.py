@@ -49,19 +49,24 @@ class Plan:
     finer_steps: tuple[int, ...]
     finer_every: int
     data_steps: tuple[int, ...]
+    data_cells: int
 
 
-def _halvings(coarsest: int, finest: int) -> tuple[int, ...]:
-    return tuple(2**k for k in range(coarsest, finest + 1))
+def _ladder(coarsest: int, finest: int) -> tuple[int, ...]:
+    """Halvings, with the ratio sqrt 2 over the finest factor of 4: there the slope is decided."""
+    between = (round(finest / 2**1.5), round(finest / 2**0.5))
+    return tuple(sorted((*(2**k for k in range(coarsest.bit_length() - 1, finest.bit_length())), *between)))
 
+
+_BETAS, _EPSILONS = (0.0, 0.5, 0.9), (1e-2, 1e-4)
 
 PROFILES: dict[str, Plan] = {
-    "quick": Plan((0.0, 0.5, 0.9), (0.5, 0.9), (1e-2, 1e-4), 5, 8, _halvings(5, 11), (), 0, _halvings(4, 9)),
+    "quick": Plan(_BETAS, (0.5, 0.9), _EPSILONS, 3, 16, _ladder(64, 4096), (), 0, _ladder(64, 1024), 1),
     "standard": Plan(
-        (0.0, 0.5, 0.9), (0.5, 0.9, 0.99), (1e-2, 1e-4), 9, 8, _halvings(6, 12), _halvings(7, 13), 3, _halvings(4, 10)
+        _BETAS, (0.5, 0.9, 0.99), _EPSILONS, 6, 16, _ladder(128, 8192), (), 0, _ladder(64, 2048), 3
     ),
     "thorough": Plan(
-        (0.0, 0.5, 0.9), (0.5, 0.9, 0.99), (1e-2, 1e-4), 27, 8, _halvings(6, 12), _halvings(7, 13), 9, _halvings(4, 11)
+        _BETAS, (0.5, 0.9, 0.99), _EPSILONS, 14, 16, _ladder(64, 4096), _ladder(128, 8192), 9, _ladder(64, 4096), 3
     ),
 }
 
@@ -170,18 +175,18 @@ def _random_cells(claim: Claim, plan: Plan, seed: int, group: str) -> list[Cell]
         beta = beta if claim.algorithm == "adam" else 0.0
         cells.append(
             Cell(i, "random", "sinusoid", 3, 1, "cyclic", beta, rho, epsilon, claim.place, claim.algorithm,
-                 0.5, plan.problems_per_cell, cell_key(seed, group, i), plan.steps, False)
+                 0.5, 8, cell_key(seed, group, i), plan.steps, False)
         )  # fmt: skip
     return cells
 
 
 def _model_cells(claim: Claim, plan: Plan, seed: int, group: str) -> list[Cell]:
-    """The bilinear model from the papers' start and seven others, at every setting; the regression at the longest memory."""
+    """The bilinear model from the papers' start and seven others, at every setting; the regression at the longest of the short memories, one cell a schedule."""
     bilinear = claim.problems == "bilinear"
     betas = plan.betas if claim.algorithm == "adam" else (0.0,)
     settings = [(b, r, e, True) for b in betas for r in plan.rhos for e in plan.epsilons]
     if not bilinear:
-        settings = [(betas[-1], 0.9, plan.epsilons[0], True), (betas[0], 0.5, plan.epsilons[-1], True)]
+        settings = [(betas[-1], 0.9, plan.epsilons[0], True)] * plan.data_cells
     settings += [((b if claim.algorithm == "adam" else 0.0), r, e, False) for b, r, e in REPORTED]
     cells = []
     for i, (beta, rho, epsilon, pooled) in enumerate(settings):
@@ -189,13 +194,13 @@ def _model_cells(claim: Claim, plan: Plan, seed: int, group: str) -> list[Cell]:
         if bilinear:
             cells.append(
                 Cell(i, "bilinear", "bilinear", 2, 1, "cyclic", beta, rho, epsilon, claim.place, claim.algorithm,
-                     0.5, plan.problems_per_cell, key, plan.steps, pooled)
+                     0.5, 8, key, plan.steps, pooled)
             )  # fmt: skip
         else:
             schedule = SCHEDULES[i % len(SCHEDULES)]
             cells.append(
                 Cell(i, "regression", "breast-cancer", 30, 3, schedule, beta, rho, epsilon, claim.place,
-                     claim.algorithm, 0.1, 4, key, plan.data_steps, pooled)
+                     claim.algorithm, 0.1, 8 if pooled else 1, key, plan.data_steps, pooled)
             )  # fmt: skip
     return cells
 
@@ -262,15 +267,20 @@ def draw(cell: Cell) -> Draw:
             drawn_now = drawn + k + 1
         drawn = drawn_now
     starts_taken = np.array(kept).reshape(len(taken), cell.dim)
-    return Draw(_losses(cell, taken), starts_taken, taken, excluded, drawn)
+    return Draw(losses_of(cell, taken), starts_taken, taken, excluded, drawn)
 
 
-def _losses(cell: Cell, numbers: list[int]) -> Loss:
+def losses_of(cell: Cell, numbers: list[int]) -> Loss:
     """The losses of the draws ``numbers``, each a function of the cell's key and its number only."""
     if cell.kind != "random" or not numbers:
         return _candidates(cell, 0, 1)[0]
     ensemble = Loss.random(cell.family, cell.dim, cell.batches, problems=max(numbers) + 1, seed=cell.key)
     return ensemble.select(np.array(numbers, dtype=np.int64))
+
+
+def starts_of(cell: Cell, numbers: list[int]) -> Floats:
+    """The starts of the draws ``numbers``, (count, p)."""
+    return np.concatenate([_candidates(cell, number, 1)[1] for number in numbers])
 
 
 def _violations(cell: Cell, loss: Loss, theta0: Floats) -> list[str]:

@@ -14,16 +14,22 @@ import numpy as np
 from stepbias.kernels.blocks import thread_count
 from stepbias.theory.checks import choice, whole
 from stepbias.theory.claim import Claim
-from stepbias.theory.variants import Variant
+from stepbias.theory.variants import STATEMENT, Variant
 from stepbias.verify.problems import PROFILES, Cell, cells_of, draw
+from stepbias.verify.escalation import escalate
 from stepbias.verify.registry import find
 from stepbias.verify.report import Report, environment
+from stepbias.verify.resolution import responses
 from stepbias.verify.rows import Row
 from stepbias.verify.store import Arrays, Store
 from stepbias.verify.summary import UnitResult, mutant_row, summarise
 from stepbias.verify.sweep import sweep
 
 Progress = Callable[[int, int, str], None]
+
+_MEASURED = ("h", "error", "floor", "difference", "distance", "memory")
+# The responses to single terms are measured on every third cell: enough for a quantile, an eighth of the cost.
+_RESOLUTION_EVERY = 3
 
 
 @dataclass(frozen=True)
@@ -40,12 +46,19 @@ class Unit:
         return f"{self.claim.id}-{self.cell.index:03d}-{self.variant.name.replace(' ', '')}"
 
     @property
+    def wants_resolution(self) -> bool:
+        """Whether this unit also measures how the end point responds to each named term."""
+        is_statement = self.variant == STATEMENT and self.cell.pooled
+        return is_statement and (self.cell.kind == "bilinear" or self.cell.index % _RESOLUTION_EVERY == 0)
+
+    @property
     def cost(self) -> float:
         """Rough relative time, so that long units start first."""
         c = self.cell
         window = min(42.0 / (1.0 - max(c.beta, c.rho)), max(c.steps))
-        per_step = 100.0 * c.dim if c.kind == "regression" else window if c.batches > 1 or c.algorithm == "rmsprop" else 1.0
-        return per_step * c.dim * sum(c.steps)
+        sums = window * c.dim if c.batches > 1 or c.algorithm == "rmsprop" else 0.0
+        losses = 1e5 if c.kind == "regression" else 1e3
+        return (sums + losses) * c.count * sum(c.steps)
 
 
 def run_unit(unit: Unit) -> Arrays:
@@ -69,8 +82,12 @@ def run_unit(unit: Unit) -> Arrays:
         found = sweep(
             cell.optimizer(), drawn.loss, drawn.theta0, cell.horizon, cell.steps, cell.schedule_object(), unit.variant
         )
-        names = ("h", "error", "floor", "difference", "distance", "memory")
-        arrays |= {name: getattr(found, name) for name in names}
+        arrays |= {name: getattr(found, name) for name in _MEASURED}
+        if unit.wants_resolution:
+            found_responses = responses(
+                cell.optimizer(), drawn.loss, drawn.theta0, cell.horizon, cell.schedule_object()
+            )
+            arrays |= {f"response_{term}": value for term, value in found_responses.items()}
     arrays["seconds"] = np.array([time.perf_counter() - started])
     return arrays
 
@@ -124,6 +141,14 @@ def _units(claim: Claim, profile: str, seed: int, mutants: bool) -> list[Unit]:
 
 def _results(claim: Claim, cells: Sequence[Cell], variant: Variant, found: dict[str, Arrays]) -> list[UnitResult]:
     return [UnitResult(cell, found[Unit(claim, cell, variant).key]) for cell in cells]
+
+
+def _escalate_refuted(claim: Claim, units: Sequence[UnitResult]) -> None:
+    """Replace the verdict of every refuted problem by that of a finer run of it alone."""
+    for unit in units:
+        for k, fit in enumerate(unit.fits(claim)):
+            if fit.verdict == "refuted":
+                unit.escalated[k] = escalate(claim, unit.cell, int(unit.arrays["numbers"][k]))
 
 
 def run_claims(
@@ -181,6 +206,7 @@ def run_claims(
     for claim in chosen:
         cells = cells_of(claim, profile, seed)
         statement = _results(claim, cells, claim.variant, found)
+        _escalate_refuted(claim, statement)
         row = summarise(claim, statement, seed)
         if mutants:
             pooled = [cell for cell in cells if cell.pooled]
@@ -231,8 +257,7 @@ def replay(claim_id: str, *, seed: int, problem: int, profile: str = "quick") ->
     found = sweep(
         cell.optimizer(), loss, drawn.theta0[k : k + 1], cell.horizon, cell.steps, cell.schedule_object(), claim.variant
     )
-    names = ("h", "error", "floor", "difference", "distance", "memory")
-    arrays: Arrays = {name: getattr(found, name) for name in names}
+    arrays: Arrays = {name: getattr(found, name) for name in _MEASURED}
     arrays |= {"numbers": np.array([drawn.numbers[k]]), "drawn": np.array([1]), "seconds": np.zeros(1)}
     row = summarise(claim, [UnitResult(replace(cell, count=1), arrays)], seed)
     row.worst["problem"] = problem

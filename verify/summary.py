@@ -5,16 +5,20 @@ from __future__ import annotations
 import re
 from collections import Counter
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 from stepbias.theory.claim import Claim
 from stepbias.theory.variants import Variant
-from stepbias.verify.fit import OrderFit, fit_orders, pool_orders
+from stepbias.verify.fit import OrderFit, fit_orders
 from stepbias.verify.orders import LEVEL
+from stepbias.verify.pooling import pool_cells
 from stepbias.verify.problems import Cell, law
+from stepbias.verify.resolution import pooled as pool_resolution
+from stepbias.verify.resolution import resolution
 from stepbias.verify.rows import MutantRow, Row, Stratum, Verdict
 from stepbias.verify.store import Arrays
 
@@ -28,6 +32,7 @@ class UnitResult:
 
     cell: Cell
     arrays: Arrays
+    escalated: dict[int, OrderFit] = field(default_factory=dict)
 
     @property
     def problems(self) -> int:
@@ -41,7 +46,7 @@ class UnitResult:
         a = self.arrays
         error = np.where(np.isfinite(a["error"]), a["error"], np.nan)
         floor = np.where(np.isfinite(a["floor"]), a["floor"], np.inf)
-        return fit_orders(
+        fits = fit_orders(
             a["h"],
             error,
             claim.expected_order,
@@ -50,6 +55,15 @@ class UnitResult:
             level=LEVEL,
             memory=np.where(np.isfinite(a["memory"]), a["memory"], 1.0 / np.finfo(float).eps),
         )
+        return [self.escalated.get(k, fit) for k, fit in enumerate(fits)]
+
+    def resolution(self) -> dict[str, NDArray[np.float64]] | None:
+        """Smallest relative error of each term that would have been caught, per problem; None if not measured."""
+        names = [name for name in self.arrays if name.startswith("response_")]
+        if not names:
+            return None
+        response = {name.removeprefix("response_"): self.arrays[name] for name in names}
+        return resolution(response, self.arrays["h"], self.arrays["error"], self.cell.horizon)
 
 
 def summarise(claim: Claim, units: Sequence[UnitResult], seed: int) -> Row:
@@ -63,7 +77,9 @@ def summarise(claim: Claim, units: Sequence[UnitResult], seed: int) -> Row:
     if missing or not fits:
         row.reason = f"{missing[0]} is not installed" if missing else "no draw satisfied the assumptions"
         return row
-    judged = pool_orders(fits, claim.expected_order, exact=claim.exact, level=LEVEL)
+    judged = pool_cells(
+        fits, [u.cell.index for u, _, _ in labelled], claim.expected_order, claim.exact, LEVEL
+    )
     row.measured, row.interval = judged.order, judged.interval
     row.verdict, row.reason = judged.verdict, judged.reason
     row.problems = len(fits)
@@ -85,6 +101,8 @@ def summarise(claim: Claim, units: Sequence[UnitResult], seed: int) -> Row:
     }
     row.hardest = _hardest(labelled)
     row.strata = _strata(claim, units)
+    if not claim.exact:
+        row.resolution = pool_resolution([found for u in pooled if (found := u.resolution()) is not None])
     return row
 
 

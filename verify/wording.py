@@ -63,7 +63,9 @@ def worst(row: Row) -> str:
 
 def resolution(row: Row) -> str:
     """The smallest relative change of each named term that would have been caught."""
-    return ", ".join(f"{term} {percent(value)}" for term, value in row.resolution.items())
+    return ", ".join(
+        f"{term} {percent(value) if value <= 1 else 'none'}" for term, value in row.resolution.items()
+    )
 
 
 def tally(counts: Mapping[str, int]) -> str:

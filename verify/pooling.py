@@ -1,0 +1,60 @@
+"""From the fits of many problems to the verdict on a claim that holds for all of them."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Sequence
+
+import numpy as np
+
+from stepbias.verify.fit import DELTA, OrderFit
+from stepbias.verify.fit_pool import Pooled, pool_orders
+
+# A confirmed claim needs this share of problems confirmed one by one: the rest could not be judged alone.
+CONFIRMED_SHARE = 0.5
+
+
+def pool_cells(
+    fits: Sequence[OrderFit], cells: Sequence[int], expected: float, exact: bool, level: float
+) -> Pooled:
+    """Pool problems that share settings within cells.
+
+    Parameters
+    ----------
+    fits : sequence of OrderFit
+    cells : sequence of int
+        Cell of every fit. Problems of a cell share the schedule and so its luck: the cell, not the problem, is the independent unit.
+    expected, exact, level
+        Of the claim.
+
+    Returns
+    -------
+    Pooled
+        order: the median over the problems. interval: Student's interval for the mean over the cells of their median orders. verdict: refuted if any problem is (the caller has
+        escalated those); confirmed if none is, at least half of the problems are confirmed one by one, and the interval lies on the right side of expected - 0.1 (both sides if
+        ``exact``); else inconclusive.
+    """
+    from scipy import stats
+
+    base = pool_orders(fits, expected, exact=exact, level=level)
+    tally = Counter(f.verdict for f in fits)
+    groups: dict[int, list[float]] = {}
+    for fit, cell in zip(fits, cells, strict=True):
+        if np.isfinite(fit.order):
+            groups.setdefault(cell, []).append(fit.order)
+    medians = np.array([np.median(orders) for orders in groups.values()])
+    if len(medians) < 2:
+        return base
+    center, spread = float(medians.mean()), float(medians.std(ddof=1))
+    half = float(stats.t.ppf(0.5 + level / 2.0, len(medians) - 1)) * spread / np.sqrt(len(medians))
+    interval = (center - half, center + half)
+    counts = ", ".join(f"{tally[v]} {v}" for v in ("confirmed", "refuted", "inconclusive"))
+    place = f"order over {len(medians)} cells in [{interval[0]:.3f}, {interval[1]:.3f}]"
+    if tally["refuted"]:
+        return Pooled(base.order, interval, "refuted", f"{counts}; {place}", base.worst_index)
+    inside = interval[0] >= expected - DELTA and (not exact or interval[1] <= expected + DELTA)
+    if not inside:
+        return Pooled(base.order, interval, "inconclusive", f"{counts}; {place} reaches beyond {DELTA}", base.worst_index)
+    if tally["confirmed"] < CONFIRMED_SHARE * len(fits):
+        return Pooled(base.order, interval, "inconclusive", f"fewer than half confirmed one by one: {base.reason}", base.worst_index)
+    return Pooled(base.order, interval, "confirmed", f"{counts}; {place}", base.worst_index)
