@@ -19,7 +19,7 @@ Floats = NDArray[np.float64]
 Integers = NDArray[np.int64]
 
 
-def _gradient(b, theta, ints, reals, work, out):  # type: ignore[no-untyped-def]
+def _gradient(b, theta, ints, reals, work, out):
     x, y = reals[0], reals[1]
     for i in range(theta.shape[1]):
         r = x * (x * theta[0, i] * theta[1, i] - y)
@@ -27,7 +27,7 @@ def _gradient(b, theta, ints, reals, work, out):  # type: ignore[no-untyped-def]
         out[1, i] = r * theta[0, i]
 
 
-def _gradients(theta, ints, reals, work, out):  # type: ignore[no-untyped-def]
+def _gradients(theta, ints, reals, work, out):
     x, y = reals[0], reals[1]
     for i in range(theta.shape[1]):
         r = x * (x * theta[0, i] * theta[1, i] - y)
@@ -35,7 +35,7 @@ def _gradients(theta, ints, reals, work, out):  # type: ignore[no-untyped-def]
         out[0, 1, i] = r * theta[0, i]
 
 
-def _products(theta, ints, reals, work, first, second, out_first, out_second):  # type: ignore[no-untyped-def]
+def _products(theta, ints, reals, work, first, second, out_first, out_second):
     x, y = reals[0], reals[1]
     for i in range(theta.shape[1]):
         t1, t2 = x * theta[0, i], x * theta[1, i]
@@ -46,7 +46,7 @@ def _products(theta, ints, reals, work, first, second, out_first, out_second):  
         out_second[0, 1, i] = b * second[0, 0, i] + c * second[0, 1, i]
 
 
-def _value(b, theta, ints, reals, work, out):  # type: ignore[no-untyped-def]
+def _value(b, theta, ints, reals, work, out):
     x, y = reals[0], reals[1]
     for i in range(theta.shape[1]):
         r = x * theta[0, i] * theta[1, i] - y

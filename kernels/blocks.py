@@ -1,7 +1,7 @@
 """From an ensemble to blocks of lanes, and from blocks to threads.
 
-Problems that share the optimizer's parameters and the schedule go into one block (its tables are then shared); step size, start and loss are per lane. A problem's numbers do not
-depend on the block it lands in.
+Problems that share the optimizer's parameters and the schedule go into one block (its tables are then shared); step size, start and loss are per
+lane. A problem's numbers do not depend on the block it lands in.
 """
 
 from __future__ import annotations
@@ -23,7 +23,8 @@ from stepbias.theory.schedules import resolve
 Floats = NDArray[np.float64]
 Integers = NDArray[np.int64]
 
-# Flat entries (components x lanes) of a block: long enough to amortise the loop overhead of the sums (measured flat from 64 on), short enough for the first-level cache.
+# Flat entries (components x lanes) of a block: long enough to amortise the loop overhead of the sums (measured flat from 64 on), short enough for
+# the first-level cache.
 _ENTRIES = 256
 # Fewer lanes than this leave the loops over lanes unvectorised: not worth splitting a block for another thread.
 _LANES = 32
@@ -34,8 +35,12 @@ def thread_count() -> int:
     """Worker threads: the CPUs this process may use, or ``STEPBIAS_THREADS``."""
     setting = os.environ.get("STEPBIAS_THREADS")
     if setting is None:
-        return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
-    if not setting.isdigit() or int(setting) < 1:
+        return (
+            len(os.sched_getaffinity(0))
+            if hasattr(os, "sched_getaffinity")
+            else os.cpu_count() or 1
+        )
+    if not setting.isdecimal() or int(setting) < 1:
         raise ValueError(f"STEPBIAS_THREADS = {setting!r}; accepted: an integer >= 1")
     return int(setting)
 
@@ -75,34 +80,52 @@ class Ensemble:
 
 
 def _rule(optimizer: AdamFamily, row: Integers, batches: int, problem: int) -> Rule:
-    values = [
+    beta, rho, eps, eps_root = (
         float(value if np.ndim(value) == 0 else np.asarray(value)[problem])
         for value in (getattr(optimizer, name) for name in _PARAMETERS)
-    ]
-    return make_rule(*values, optimizer.bias_correction, np.ascontiguousarray(row), batches)
+    )
+    return make_rule(
+        beta, rho, eps, eps_root, optimizer.bias_correction, np.ascontiguousarray(row), batches
+    )
 
 
 def prepare(
-    optimizer: Any, loss: Any, theta0: Any, h: Any, steps: Any, schedule: Any, device: Any
+    optimizer: Any,
+    loss: Any,
+    theta0: Any,
+    h: Any,
+    steps: Any,
+    schedule: Any,
+    device: Any,
+    names: tuple[str, str] = ("theta0", "steps"),
 ) -> Ensemble:
-    """Check every argument and expand to an ensemble; nothing is computed before all of them are accepted."""
+    """Check every argument and expand to an ensemble; nothing is computed before all of them are accepted.
+
+    ``names`` is what the caller's user knows theta0 and steps as.
+    """
+    point, count_name = names
     require_family(optimizer)
     if not hasattr(loss, "source"):
-        raise TypeError(f"loss = {loss!r} has type {type(loss).__name__}; accepted: a stepbias.Loss")
-    if device != "cpu":
-        accepted = "'cpu' (this version has no CUDA path)" if device == "cuda" else "'cpu'"
+        raise TypeError(
+            f"loss = {loss!r} has type {type(loss).__name__}; accepted: a stepbias.Loss"
+        )
+    if not (isinstance(device, str) and device == "cpu"):
+        cuda = isinstance(device, str) and device == "cuda"
+        accepted = "'cpu' (this version has no CUDA path)" if cuda else "'cpu'"
         raise ValueError(f"device = {device!r}; accepted: {accepted}")
-    whole("steps", steps, 0)
-    start = real("theta0", theta0)
+    whole(count_name, steps, 0)
+    start = real(point, theta0)
     if start.ndim not in (1, 2) or start.shape[-1] != loss.dim:
         raise ValueError(
-            f"theta0 has shape {start.shape}; accepted: ({loss.dim},) or (B, {loss.dim}) for this loss"
+            f"{point} has shape {start.shape}; accepted: ({loss.dim},) or (B, {loss.dim}) for this loss"
         )
     step = real("h", h, "positive numbers, one or one per problem")
     if step.ndim > 1 or np.any(step <= 0.0):
         raise ValueError(f"h = {h!r}; accepted: a number > 0, or one per problem")
+    # The schedule, the weight tables of a rule and what is needed to fill them.
+    require_memory(count_name, steps, int(steps) * (2 * loss.batches + 8), "the weights of all steps")
     batch = resolve(schedule, loss.batches, steps)
-    sizes = {"theta0": start.shape[:-1], "h": step.shape, "schedule": batch.shape[:-1]}
+    sizes = {point: start.shape[:-1], "h": step.shape, "schedule": batch.shape[:-1]}
     sizes |= {name: np.shape(getattr(optimizer, name)) for name in _PARAMETERS}
     if loss.problems is not None:
         sizes["loss.problems"] = (loss.problems,)
@@ -112,9 +135,13 @@ def prepare(
         raise ValueError(f"leading axes disagree ({listed}); accepted: one number of problems B")
     count = next(iter(given.values()), 1)
     if count == 0:
-        raise ValueError("theta0 describes 0 problems; accepted: at least one")
+        raise ValueError(f"{next(iter(given))} describes 0 problems; accepted: at least one")
     parameters = np.stack(
-        [np.broadcast_to(np.asarray(getattr(optimizer, n), dtype=np.float64), count) for n in _PARAMETERS], 1
+        [
+            np.broadcast_to(np.asarray(getattr(optimizer, n), dtype=np.float64), count)
+            for n in _PARAMETERS
+        ],
+        1,
     )
     return Ensemble(
         optimizer,
@@ -159,7 +186,7 @@ def for_each_block(ensemble: Ensemble, work: Callable[[Integers], None]) -> None
             pass
 
 
-def require_memory(name: str, value: Any, doubles: int) -> None:
+def require_memory(name: str, value: Any, doubles: int, what: str) -> None:
     """``ValueError`` if an array of ``doubles`` float64 cannot fit into the machine's memory."""
     needed = 8 * doubles
     try:
@@ -168,6 +195,6 @@ def require_memory(name: str, value: Any, doubles: int) -> None:
         return
     if needed > available:
         raise ValueError(
-            f"{name} = {value!r} needs {needed / 2**30:.1f} GiB for the trajectory; "
-            f"accepted: what fits into {available / 2**30:.1f} GiB (global_error stores no trajectory)"
+            f"{name} = {value!r} needs {needed / 2**30:.1f} GiB for {what}; "
+            f"accepted: what fits into {available / 2**30:.1f} GiB"
         )

@@ -16,7 +16,7 @@ _FAMILY_STRIDE = 1 << 40
 
 
 @kernel()
-def _expand(seed, problems, start, out):  # type: ignore[no-untyped-def]
+def _expand(seed, problems, start, out):
     """out[i, lane]: draw start + i of the problem of that lane, uniform in (0, 1); two per counter value."""
     count, lanes = out.shape
     for lane in range(lanes):

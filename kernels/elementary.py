@@ -345,8 +345,8 @@ def log_cosh(x: float) -> float:
 def reciprocal_root(x: float) -> float:
     """1 / sqrt(x) for normal x > 0, without the square-root and divide units: relative error below 4e-16.
 
-    Halving the exponent bits gives 3.5 % error; two steps of order 4 (1 - x y^2 = r, then y times the series of (1 - r)^(-1/2)) bring it to 1e-6 and below rounding. A square
-    root and a division take 4.3 cycles for each element on current processors, this 1.4.
+    Halving the exponent bits gives 3.5 % error; two steps of order 4 (1 - x y^2 = r, then y times the series of (1 - r)^(-1/2)) bring it to 1e-6 and
+    below rounding. A square root and a division take 4.3 cycles for each element on current processors, this 1.4.
 
     Parameters
     ----------

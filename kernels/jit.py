@@ -4,8 +4,9 @@
   any loop with a division (a factor 9 on the square-root/divide loop of the memory sums).
 - ``fastmath`` stays off: reassociation would make a result depend on the vector width, and a problem must not depend on its neighbours.
 - ``nogil=True``: blocks of problems run in Python threads; each problem is computed by exactly one thread, so the numbers do not depend on how many there are.
-- ``fastmath={"contract"}`` where :func:`contracted` is used, in the inner loops of the memory sums and of the losses: a product followed by a sum may be fused. That removes a
-  rounding and never adds one, and it does not reorder anything: vector body and scalar remainder of a loop fuse alike (a test compares the bits).
+- ``fastmath={"contract"}`` where :func:`contracted` is used, in the inner loops of the memory sums and of the losses: a product followed by a sum may
+  be fused. That removes a rounding and never adds one, and it does not reorder anything: vector body and scalar remainder of a loop fuse alike (a
+  test compares the bits).
 - :func:`wide_vectors` asks for 512-bit vectors in those loops; on its own LLVM stays at 256 bits on most processors, half the rate of fused multiply-adds.
 - ``cache=True``: compiled code lives beside the module (``NUMBA_CACHE_DIR`` moves it).
 """
@@ -19,9 +20,9 @@ from typing import Any
 import numba
 import numpy as np
 from numba import types
+from numba.core.errors import NumbaExperimentalFeatureWarning
 from numba.extending import intrinsic
 from numpy.typing import NDArray
-from numba.core.errors import NumbaExperimentalFeatureWarning
 
 # Losses reach the trajectory kernels as typed function pointers; Numba warns that this feature is young. The tests compare every path with a reference.
 warnings.filterwarnings(

@@ -50,13 +50,13 @@ class Shape(NamedTuple):
 
 
 @inline
-def _shape(theta, ints):  # type: ignore[no-untyped-def]
+def _shape(theta, ints):
     dim, lanes, units = _u(theta.shape[0]), _u(theta.shape[1]), _u(ints[0])
     return Shape(dim, units, lanes, units * lanes, _2 * units * lanes, ints[1] == 1)
 
 
 @contracted
-def project(shape, reals, start, stop, vector, v, out, o):  # type: ignore[no-untyped-def]
+def project(shape, reals, start, stop, vector, v, out, o):
     """out[o + (u, i)] += w_u . vector[v + (:, i)] for the units start .. stop - 1, summed over components in their order."""
     wide_vectors()
     dim, units, lanes = shape.dim, shape.units, shape.lanes
@@ -105,7 +105,7 @@ def project(shape, reals, start, stop, vector, v, out, o):  # type: ignore[no-un
 
 
 @contracted
-def gather(shape, reals, start, stop, coefficient, s, out, o):  # type: ignore[no-untyped-def]
+def gather(shape, reals, start, stop, coefficient, s, out, o):
     """out[o + (:, i)] += sum over u of coefficient[s + (u, i)] w_u, in the order of the units."""
     wide_vectors()
     dim, units, lanes = shape.dim, shape.units, shape.lanes
@@ -153,7 +153,7 @@ def gather(shape, reals, start, stop, coefficient, s, out, o):  # type: ignore[n
 
 
 @contracted
-def _gather_one(shape, reals, start, stop, coefficient, s, out, o):  # type: ignore[no-untyped-def]
+def _gather_one(shape, reals, start, stop, coefficient, s, out, o):
     """One lane: four components at a time, so that four chains of additions run side by side."""
     dim, units = shape.dim, shape.units
     r0 = shape.weight
@@ -181,7 +181,7 @@ def _gather_one(shape, reals, start, stop, coefficient, s, out, o):  # type: ign
 
 
 @kernel()
-def _scale(factor, vector, v, out, o, size):  # type: ignore[no-untyped-def]
+def _scale(factor, vector, v, out, o, size):
     """out = factor vector, and exactly 0 for factor 0."""
     if factor == 0.0:
         for i in range(size):
@@ -192,7 +192,7 @@ def _scale(factor, vector, v, out, o, size):  # type: ignore[no-untyped-def]
 
 
 @kernel()
-def _offsets(shape, theta, reals, work, start, stop):  # type: ignore[no-untyped-def]
+def _offsets(shape, theta, reals, work, start, stop):
     """z_u = c_u + w_u . theta."""
     first = start * shape.lanes
     for i in range((stop - start) * shape.lanes):
@@ -201,7 +201,7 @@ def _offsets(shape, theta, reals, work, start, stop):  # type: ignore[no-untyped
 
 
 @contracted
-def _slopes(kind, shape, reals, work, start, stop):  # type: ignore[no-untyped-def]
+def _slopes(kind, shape, reals, work, start, stop):
     """Replace z by a phi'(z) and fill the curvatures a phi''(z), over one flat range."""
     wide_vectors()
     count, z = (stop - start) * shape.lanes, start * shape.lanes
@@ -242,7 +242,7 @@ def _slopes(kind, shape, reals, work, start, stop):  # type: ignore[no-untyped-d
 
 
 @kernel()
-def _values(kind, shape, reals, work, start, stop):  # type: ignore[no-untyped-def]
+def _values(kind, shape, reals, work, start, stop):
     """Replace z by a phi(z) over one flat range."""
     count, z = (stop - start) * shape.lanes, start * shape.lanes
     a = z + shape.size
@@ -267,7 +267,7 @@ def _values(kind, shape, reals, work, start, stop):  # type: ignore[no-untyped-d
 
 
 @kernel()
-def _batch_gradient(batch, shape, theta, ints, reals, work, out, o):  # type: ignore[no-untyped-def]
+def _batch_gradient(batch, shape, theta, ints, reals, work, out, o):
     _scale(reals[reals.size - 1], theta, _0, out, o, shape.dim * shape.lanes)
     for s in range(HEADER, HEADER + 4 * ints[2], 4):
         if ints[s + 1] == batch:
@@ -277,14 +277,14 @@ def _batch_gradient(batch, shape, theta, ints, reals, work, out, o):  # type: ig
             gather(shape, reals, start, stop, work, _0, out, o)
 
 
-def _gradient(b, theta, ints, reals, work, out):  # type: ignore[no-untyped-def]
+def _gradient(b, theta, ints, reals, work, out):
     shape = _shape(theta, ints)
     _batch_gradient(
         b, shape, theta.reshape(theta.size), ints, reals, work, out.reshape(out.size), _0
     )
 
 
-def _gradients(theta, ints, reals, work, out):  # type: ignore[no-untyped-def]
+def _gradients(theta, ints, reals, work, out):
     shape = _shape(theta, ints)
     flat, target = theta.reshape(theta.size), out.reshape(out.size)
     for b in range(out.shape[0]):
@@ -292,7 +292,7 @@ def _gradients(theta, ints, reals, work, out):  # type: ignore[no-untyped-def]
 
 
 @kernel()
-def _product(shape, ints, reals, work, t, vector, out):  # type: ignore[no-untyped-def]
+def _product(shape, ints, reals, work, t, vector, out):
     """out[b] = H_b vector[b] for all batches; projections at t in work."""
     part = shape.dim * shape.lanes
     _scale(reals[reals.size - 1], vector, _0, out, _0, _u(out.size))
@@ -307,7 +307,7 @@ def _product(shape, ints, reals, work, t, vector, out):  # type: ignore[no-untyp
         gather(shape, reals, start, stop, work, t, out, b * part)
 
 
-def _products(theta, ints, reals, work, first, second, out_first, out_second):  # type: ignore[no-untyped-def]
+def _products(theta, ints, reals, work, first, second, out_first, out_second):
     shape = _shape(theta, ints)
     size = first.size
     _product(
@@ -318,7 +318,7 @@ def _products(theta, ints, reals, work, first, second, out_first, out_second):  
     )
 
 
-def _value(b, theta, ints, reals, work, out):  # type: ignore[no-untyped-def]
+def _value(b, theta, ints, reals, work, out):
     shape = _shape(theta, ints)
     flat, half_decay = theta.reshape(theta.size), 0.5 * reals[reals.size - 1]
     for i in range(out.size):

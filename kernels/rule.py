@@ -20,8 +20,8 @@ _NEGLIGIBLE = 2.0**-60
 class Rule(NamedTuple):
     """An optimizer of the Adam family on one schedule, as the kernels read it.
 
-    ``mean_weight[n, b]`` is w_b^(n), the sum of beta^(n-k) (1 - beta) over the steps k <= n with batch b, before bias correction; ``square_weight`` the same with
-    rho. ``mean_power[i]`` is beta^i (1 - beta). ``mean_correction[n]`` is 1 / (1 - beta^(n+1)), or 1.
+    ``mean_weight[n, b]`` is w_b^(n), the sum of beta^(n-k) (1 - beta) over the steps k <= n with batch b, before bias correction; ``square_weight`` the
+    same with rho. ``mean_power[i]`` is beta^i (1 - beta). ``mean_correction[n]`` is 1 / (1 - beta^(n+1)), or 1.
     """
 
     beta: float
@@ -60,7 +60,7 @@ def _lags(decay: float, steps: int) -> Floats:
 
 
 @kernel()
-def _class_weights(batch, decay, out):  # type: ignore[no-untyped-def]
+def _class_weights(batch, decay, out):
     for n in range(out.shape[0]):
         for b in range(out.shape[1]):
             out[n, b] = decay * out[n - 1, b] if n > 0 else 0.0

@@ -29,20 +29,20 @@ _ROWS = 8
 
 
 @inline
-def _shape(theta, ints):  # type: ignore[no-untyped-def]
+def _shape(theta, ints):
     dim, lanes, rows = _u(theta.shape[0]), _u(theta.shape[1]), _u(ints[0])
     return Shape(dim, rows, lanes, rows * lanes, _0, False)
 
 
 @inline
-def _ends(shape, batches):  # type: ignore[no-untyped-def]
+def _ends(shape, batches):
     """Start of the amplitudes in reals, of the two single rows in work."""
     amplitudes = (shape.dim + batches) * shape.size
     return amplitudes, (_1 + batches) * shape.size
 
 
 @kernel()
-def _rows_at(shape, vector, v, reals, work):  # type: ignore[no-untyped-def]
+def _rows_at(shape, vector, v, reals, work):
     """work[0 ..] = w_i . vector."""
     for i in range(shape.size):
         work[i] = 0.0
@@ -50,7 +50,7 @@ def _rows_at(shape, vector, v, reals, work):  # type: ignore[no-untyped-def]
 
 
 @kernel()
-def _probabilities(b, batches, shape, reals, work):  # type: ignore[no-untyped-def]
+def _probabilities(b, batches, shape, reals, work):
     """Fill the probabilities of batch b; the two single rows become the largest exponent and the sum of the shifted exponentials."""
     lanes, rows = shape.lanes, shape.units
     c, pi = (shape.dim + b) * shape.size, (_1 + b) * shape.size
@@ -78,7 +78,7 @@ def _probabilities(b, batches, shape, reals, work):  # type: ignore[no-untyped-d
 
 
 @kernel()
-def _batch_gradient(b, batches, shape, reals, work, out, o):  # type: ignore[no-untyped-def]
+def _batch_gradient(b, batches, shape, reals, work, out, o):
     """After :func:`_rows_at`: out[o ..] = a_b sum_i pi_i w_i."""
     _probabilities(b, batches, shape, reals, work)
     a, _ = _ends(shape, batches)
@@ -92,19 +92,19 @@ def _batch_gradient(b, batches, shape, reals, work, out, o):  # type: ignore[no-
 
 
 @inline
-def _batches(reals, shape):  # type: ignore[no-untyped-def]
+def _batches(reals, shape):
     """m, from the length of the data."""
     return (_u(reals.size) - shape.dim * shape.size) // (shape.size + shape.lanes)
 
 
-def _gradient(b, theta, ints, reals, work, out):  # type: ignore[no-untyped-def]
+def _gradient(b, theta, ints, reals, work, out):
     shape = _shape(theta, ints)
     batches = _batches(reals, shape)
     _rows_at(shape, theta.reshape(theta.size), _0, reals, work)
     _batch_gradient(_u(b), batches, shape, reals, work, out.reshape(out.size), _0)
 
 
-def _gradients(theta, ints, reals, work, out):  # type: ignore[no-untyped-def]
+def _gradients(theta, ints, reals, work, out):
     shape = _shape(theta, ints)
     batches = _u(out.shape[0])
     _rows_at(shape, theta.reshape(theta.size), _0, reals, work)
@@ -114,7 +114,7 @@ def _gradients(theta, ints, reals, work, out):  # type: ignore[no-untyped-def]
 
 
 @kernel()
-def _product(batches, shape, reals, work, vector, out):  # type: ignore[no-untyped-def]
+def _product(batches, shape, reals, work, vector, out):
     """out[b] = a_b sum_i pi_i (t_i - mean of t) w_i with t_i = w_i . vector[b]."""
     lanes, rows, part = shape.lanes, shape.units, shape.dim * shape.lanes
     a, mean = _ends(shape, batches)
@@ -137,14 +137,14 @@ def _product(batches, shape, reals, work, vector, out):  # type: ignore[no-untyp
         gather(shape, reals, _0, rows, work, _0, out, b * part)
 
 
-def _products(theta, ints, reals, work, first, second, out_first, out_second):  # type: ignore[no-untyped-def]
+def _products(theta, ints, reals, work, first, second, out_first, out_second):
     shape = _shape(theta, ints)
     batches, size = _u(first.shape[0]), first.size
     _product(batches, shape, reals, work, first.reshape(size), out_first.reshape(size))
     _product(batches, shape, reals, work, second.reshape(size), out_second.reshape(size))
 
 
-def _value(b, theta, ints, reals, work, out):  # type: ignore[no-untyped-def]
+def _value(b, theta, ints, reals, work, out):
     shape = _shape(theta, ints)
     batches = _batches(reals, shape)
     _rows_at(shape, theta.reshape(theta.size), _0, reals, work)

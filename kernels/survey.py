@@ -1,4 +1,4 @@
-"""A cheap look at a problem before it is measured: does it move, and do the theorem's assumptions hold along its path?"""
+"""A cheap look at a problem before it is measured: whether it moves, and whether the theorem's assumptions hold along its path."""
 
 from __future__ import annotations
 
@@ -30,10 +30,11 @@ class Survey(NamedTuple):
 
 
 @kernel()
-def _smallest_root(rule, n, gradients, square, smallest):  # type: ignore[no-untyped-def]
+def _smallest_root(rule, n, gradients, square, smallest):
     """Lower ``smallest`` (L,) to the least R^(l) over the components and the steps l <= n whose weight counts.
 
-    Gradients (m, p, L) at one theta. The mean square is divided by the sum of its weights whether or not the optimizer does so: the assumption is about gradients.
+    Gradients (m, p, L) at one theta. The mean square is divided by the sum of its weights whether or not the optimizer does so: the assumption is
+    about gradients.
     """
     _, p, lanes = gradients.shape
     square[:, :] = 0.0
@@ -52,15 +53,27 @@ def _smallest_root(rule, n, gradients, square, smallest):  # type: ignore[no-unt
 
 
 @kernel()
-def _survey_block(  # type: ignore[no-untyped-def]
-    oracle_gradient, oracle_gradients, data, rule, h, steps, position, moments, gradients, smallest, distance
+def _survey_block(
+    oracle_gradient,
+    oracle_gradients,
+    data,
+    rule,
+    h,
+    steps,
+    position,
+    moments,
+    gradients,
+    smallest,
+    distance,
 ):
     start = position.high.copy()
     p, lanes = start.shape
     for n in range(steps):
         oracle_gradients(position.high, data.ints, data.reals, data.work, gradients)
         _smallest_root(rule, n, gradients, moments[3], smallest)
-        advance_iterate(oracle_gradient, data, rule, n, h, position, moments[0], moments[1], moments[2])
+        advance_iterate(
+            oracle_gradient, data, rule, n, h, position, moments[0], moments[1], moments[2]
+        )
     for lane in range(lanes):
         square = 0.0
         for j in range(p):

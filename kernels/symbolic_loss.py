@@ -278,7 +278,7 @@ def _functions(source: str, names: dict[str, Any]) -> dict[str, Callable[..., An
 
 
 @kernel()
-def _load(theta, start, n, w):  # type: ignore[no-untyped-def]
+def _load(theta, start, n, w):
     """Lanes start .. start + n - 1 of theta into the tile."""
     for j in range(theta.shape[0]):
         for i in range(n):
@@ -286,7 +286,7 @@ def _load(theta, start, n, w):  # type: ignore[no-untyped-def]
 
 
 @kernel()
-def _store(w, first, count, start, n, lanes, out):  # type: ignore[no-untyped-def]
+def _store(w, first, count, start, n, lanes, out):
     """Outputs first .. first + count - 1 of the tile into rows of the flat array ``out``."""
     for k in range(count):
         for i in range(n):
@@ -294,7 +294,7 @@ def _store(w, first, count, start, n, lanes, out):  # type: ignore[no-untyped-de
 
 
 @kernel()
-def _product(dim, lanes, ints, work, vectors, out):  # type: ignore[no-untyped-def]
+def _product(dim, lanes, ints, work, vectors, out):
     """out[b] = H_b vectors[b], flat arrays; both halves of the symmetric matrix from the stored one."""
     for t in range(out.size):
         out[t] = 0.0
@@ -308,7 +308,7 @@ def _product(dim, lanes, ints, work, vectors, out):  # type: ignore[no-untyped-d
                 out[column + i] += work[h + i] * vectors[row + i]
 
 
-def _products(theta, ints, reals, work, first, second, out_first, out_second):  # type: ignore[no-untyped-def]
+def _products(theta, ints, reals, work, first, second, out_first, out_second):
     dim, lanes, size = _u(theta.shape[0]), _u(theta.shape[1]), first.size
     _product(dim, lanes, ints, work, first.reshape(size), out_first.reshape(size))
     _product(dim, lanes, ints, work, second.reshape(size), out_second.reshape(size))
@@ -331,7 +331,7 @@ def _build(code: Generated, dim: int, batches: int) -> Oracle:
     )
     entries = len(code.entries)
 
-    def gradient(b, theta, ints, reals, work, out):  # type: ignore[no-untyped-def]
+    def gradient(b, theta, ints, reals, work, out):
         lanes, w = theta.shape[1], work[entries * theta.shape[1] :]
         for start in range(0, lanes, _TILE):
             n = min(_TILE, lanes - start)
@@ -339,7 +339,7 @@ def _build(code: Generated, dim: int, batches: int) -> Oracle:
             gradient_of(b, w, n)
             _store(w, dim, dim, start, n, lanes, out.reshape(out.size))
 
-    def gradients(theta, ints, reals, work, out):  # type: ignore[no-untyped-def]
+    def gradients(theta, ints, reals, work, out):
         lanes, w = theta.shape[1], work[entries * theta.shape[1] :]
         for start in range(0, lanes, _TILE):
             n = min(_TILE, lanes - start)
@@ -348,7 +348,7 @@ def _build(code: Generated, dim: int, batches: int) -> Oracle:
             _store(w, dim, batches * dim, start, n, lanes, out.reshape(out.size))
             _store(w, dim + batches * dim, entries, start, n, lanes, work)
 
-    def value(b, theta, ints, reals, work, out):  # type: ignore[no-untyped-def]
+    def value(b, theta, ints, reals, work, out):
         lanes, w = theta.shape[1], work[entries * theta.shape[1] :]
         for start in range(0, lanes, _TILE):
             n = min(_TILE, lanes - start)

@@ -47,7 +47,7 @@ class Shape(NamedTuple):
 
 
 @inline
-def _shape(theta, ints, reals):  # type: ignore[no-untyped-def]
+def _shape(theta, ints, reals):
     dim, lanes, points = _u(theta.shape[0]), _u(theta.shape[1]), _u(ints[0])
     hidden = (dim + _2) // _3
     batches = _u(reals.size) // (_2 * points * lanes)
@@ -59,7 +59,7 @@ def _shape(theta, ints, reals):  # type: ignore[no-untyped-def]
 
 
 @kernel()
-def _forward(b, shape, theta, reals, work):  # type: ignore[no-untyped-def]
+def _forward(b, shape, theta, reals, work):
     """Fill s and r of batch b."""
     dim, lanes = shape.dim, shape.lanes
     for d in range(shape.points):
@@ -86,7 +86,7 @@ def _forward(b, shape, theta, reals, work):  # type: ignore[no-untyped-def]
 
 
 @kernel()
-def _back(b, shape, theta, reals, work, out, o):  # type: ignore[no-untyped-def]
+def _back(b, shape, theta, reals, work, out, o):
     """After :func:`_forward`: the gradient of batch b at out[o ..]."""
     dim, lanes, q = shape.dim, shape.lanes, shape.row
     share = 1.0 / np.float64(shape.points)
@@ -112,13 +112,13 @@ def _back(b, shape, theta, reals, work, out, o):  # type: ignore[no-untyped-def]
                     out[o + w + lanes + i] += work[q + i]
 
 
-def _gradient(b, theta, ints, reals, work, out):  # type: ignore[no-untyped-def]
+def _gradient(b, theta, ints, reals, work, out):
     shape, flat = _shape(theta, ints, reals), theta.reshape(theta.size)
     _forward(_u(b), shape, flat, reals, work)
     _back(_u(b), shape, flat, reals, work, out.reshape(out.size), _0)
 
 
-def _gradients(theta, ints, reals, work, out):  # type: ignore[no-untyped-def]
+def _gradients(theta, ints, reals, work, out):
     shape, flat = _shape(theta, ints, reals), theta.reshape(theta.size)
     target = out.reshape(out.size)
     for b in range(shape.batches):
@@ -127,7 +127,7 @@ def _gradients(theta, ints, reals, work, out):  # type: ignore[no-untyped-def]
 
 
 @inline
-def _tangent(biased, shape, reals, work, vector, v, s, x, q):  # type: ignore[no-untyped-def]
+def _tangent(biased, shape, reals, work, vector, v, s, x, q):
     """work[q ..] = derivative of s along the vector."""
     for i in range(shape.lanes):
         work[q + i] = vector[v + i] * reals[x + i]
@@ -139,7 +139,7 @@ def _tangent(biased, shape, reals, work, vector, v, s, x, q):  # type: ignore[no
 
 
 @kernel()
-def _product(shape, theta, reals, work, vector, out):  # type: ignore[no-untyped-def]
+def _product(shape, theta, reals, work, vector, out):
     """out[b] = H_b vector[b] for all batches: the derivative of :func:`_back` along the vector."""
     dim, lanes, df, q = shape.dim, shape.lanes, shape.row, shape.row + shape.lanes
     share = 1.0 / np.float64(shape.points)
@@ -186,13 +186,13 @@ def _product(shape, theta, reals, work, vector, out):  # type: ignore[no-untyped
                         out[o + w + lanes + i] += work[q + i]
 
 
-def _products(theta, ints, reals, work, first, second, out_first, out_second):  # type: ignore[no-untyped-def]
+def _products(theta, ints, reals, work, first, second, out_first, out_second):
     shape, flat, size = _shape(theta, ints, reals), theta.reshape(theta.size), first.size
     _product(shape, flat, reals, work, first.reshape(size), out_first.reshape(size))
     _product(shape, flat, reals, work, second.reshape(size), out_second.reshape(size))
 
 
-def _value(b, theta, ints, reals, work, out):  # type: ignore[no-untyped-def]
+def _value(b, theta, ints, reals, work, out):
     shape = _shape(theta, ints, reals)
     _forward(_u(b), shape, theta.reshape(theta.size), reals, work)
     share = 0.5 / np.float64(shape.points)

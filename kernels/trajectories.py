@@ -20,12 +20,14 @@ from stepbias.kernels.trajectory import (
 )
 from stepbias.theory.checks import whole
 from stepbias.theory.memory import MemoryTerms
-from stepbias.theory.variants import STATEMENT, of_order
+from stepbias.theory.variants import of_order
 
 Floats = NDArray[np.float64]
 Integers = NDArray[np.int64]
 
 _SUBSTEPS = 2
+_STORED = "the trajectory (global_error stores none)"
+_AT = ("theta", "n + 1")
 
 
 def block_data(loss: Any, piece: Integers) -> Data:
@@ -41,7 +43,14 @@ def position(ensemble: Ensemble, piece: Integers) -> Position:
 
 
 def iterate(
-    optimizer: Any, loss: Any, theta0: Any, h: Any, steps: int, schedule: Any = None, *, device: str = "cpu"
+    optimizer: Any,
+    loss: Any,
+    theta0: Any,
+    h: Any,
+    steps: int,
+    schedule: Any = None,
+    *,
+    device: str = "cpu",
 ) -> Floats:
     """The discrete iterates of the optimizer.
 
@@ -76,7 +85,7 @@ def iterate(
     Cattaneo, Klusowski, Shigida, "On the Implicit Bias of Adam", Definitions 2.1 and 4.1.
     """
     ensemble = prepare(optimizer, loss, theta0, h, steps, schedule, device)
-    require_memory("steps", steps, ensemble.problems * (steps + 1) * loss.dim)
+    require_memory("steps", steps, ensemble.problems * (steps + 1) * loss.dim, _STORED)
     result = np.empty((ensemble.problems, steps + 1, loss.dim))
 
     def work(piece: Integers) -> None:
@@ -128,8 +137,8 @@ def flow(
 
     Notes
     -----
-    Two classical Runge-Kutta steps of order 4 on every piece [n h, (n + 1) h): the solver error is O(h^4), against the O(h^2) to be seen; ``global_error`` and ``measure_order``
-    measure it.
+    Two classical Runge-Kutta steps of order 4 on every piece [n h, (n + 1) h): the solver error is O(h^4), against the O(h^2) to be seen;
+    ``measure_order`` measures it.
 
     References
     ----------
@@ -137,7 +146,7 @@ def flow(
     """
     ensemble = prepare(optimizer, loss, theta0, h, steps, schedule, device)
     variant = of_order(order)
-    require_memory("steps", steps, ensemble.problems * (steps + 1) * loss.dim)
+    require_memory("steps", steps, ensemble.problems * (steps + 1) * loss.dim, _STORED)
     result = np.empty((ensemble.problems, steps + 1, loss.dim))
 
     def work(piece: Integers) -> None:
@@ -201,7 +210,7 @@ def vector_field(
     Cattaneo, Klusowski, Shigida, "On the Implicit Bias of Adam", Theorems 3.1 and 4.2.
     """
     n = whole("n", n, 0)
-    ensemble = prepare(optimizer, loss, theta, h, n + 1, schedule, device)
+    ensemble = prepare(optimizer, loss, theta, h, n + 1, schedule, device, _AT)
     variant = of_order(order)
     result = np.empty((ensemble.problems, loss.dim))
 
@@ -232,7 +241,9 @@ _FIRST = np.array([1.0, 1.0, 0.5, 0.0, 0.5, 0.0, 1.0])
 _LAST = np.array([1.0, 1.0, 0.0, 1.0, 0.0, 1.0, 1.0])
 
 
-def memory_terms(optimizer: Any, loss: Any, theta: Any, n: int, schedule: Any = None, *, device: str = "cpu") -> Any:
+def memory_terms(
+    optimizer: Any, loss: Any, theta: Any, n: int, schedule: Any = None, *, device: str = "cpu"
+) -> Any:
     """The memory sums R, M, L, Lbar, P, Pbar at step n, all gradients at one and the same theta.
 
     Parameters
@@ -260,7 +271,7 @@ def memory_terms(optimizer: Any, loss: Any, theta: Any, n: int, schedule: Any = 
     Cattaneo, Klusowski, Shigida, "On the Implicit Bias of Adam", sums of Theorems 3.1 and 4.2.
     """
     n = whole("n", n, 0)
-    ensemble = prepare(optimizer, loss, theta, 1.0, n + 1, schedule, device)
+    ensemble = prepare(optimizer, loss, theta, 1.0, n + 1, schedule, device, _AT)
     result = np.empty((6, ensemble.problems, loss.dim))
 
     def work(piece: Integers) -> None:
@@ -271,7 +282,16 @@ def memory_terms(optimizer: Any, loss: Any, theta: Any, n: int, schedule: Any = 
         theta_block = position(ensemble, piece).high
         oracle = loss.source.oracle
         for index, factors in ((2, _FIRST), (3, _LAST)):
-            evaluate_sums(oracle.gradients, oracle.products, data, rule, (factors, False), n, theta_block, state)
+            evaluate_sums(
+                oracle.gradients,
+                oracle.products,
+                data,
+                rule,
+                (factors, False),
+                n,
+                theta_block,
+                state,
+            )
             result[index, piece] = state.first[0].T
             result[index + 2, piece] = state.second[0].T
         shape = (loss.dim, lanes)
@@ -318,6 +338,12 @@ def global_error(
     Cattaneo, Klusowski, Shigida, "On the Implicit Bias of Adam", Theorems 3.1 and 4.2.
     """
     ensemble = prepare(optimizer, loss, theta0, h, steps, schedule, device)
-    variant = STATEMENT if order == 2 else of_order(order)
-    found = measure(ensemble, steps, variant, method=Method(CLASSICAL, whole("substeps", substeps, 1), CLASSICAL, 1), check=False)
+    variant = of_order(order)
+    found = measure(
+        ensemble,
+        steps,
+        variant,
+        method=Method(CLASSICAL, whole("substeps", substeps, 1), CLASSICAL, 1),
+        check=False,
+    )
     return float(found.error[0]) if ensemble.single else found.error

@@ -51,10 +51,10 @@ def _compiled(function: Callable[..., Any]) -> Any:
 
 
 @intrinsic
-def _at_address(typingctx, address):  # type: ignore[no-untyped-def]
+def _at_address(typingctx, address):
     """An integer as an untyped pointer."""
 
-    def codegen(context, builder, signature, args):  # type: ignore[no-untyped-def]
+    def codegen(context, builder, signature, args):
         return builder.inttoptr(args[0], cgutils.voidptr_t)
 
     return types.voidptr(address), codegen
@@ -65,14 +65,14 @@ def _shape_reader(start: int, ndim: int) -> Any:
     if ndim == 0:
 
         @numba.njit(**_OPTIONS)
-        def none(ints):  # type: ignore[no-untyped-def]
+        def none(ints):
             return ()
 
         return none
     rest = _shape_reader(start + 1, ndim - 1)
 
     @numba.njit(**_OPTIONS)
-    def sizes(ints):  # type: ignore[no-untyped-def]
+    def sizes(ints):
         return (ints[start], *rest(ints))
 
     return sizes
@@ -83,7 +83,7 @@ def _data_reader(arrays: tuple[NDArray[Any], ...], start: int = 0) -> Any:
     if not arrays:
 
         @numba.njit(**_OPTIONS)
-        def none(ints):  # type: ignore[no-untyped-def]
+        def none(ints):
             return ()
 
         return none
@@ -92,7 +92,7 @@ def _data_reader(arrays: tuple[NDArray[Any], ...], start: int = 0) -> Any:
     rest = _data_reader(arrays[1:], start + 1 + ndim)
 
     @numba.njit(**_OPTIONS)
-    def parts(ints):  # type: ignore[no-untyped-def]
+    def parts(ints):
         return (numba.carray(_at_address(ints[start]), shape(ints), kind), *rest(ints))
 
     return parts
@@ -107,7 +107,7 @@ def _build(functions: Functions, arrays: tuple[NDArray[Any], ...]) -> Oracle:
     gradient = _compiled(functions.gradient)
 
     @numba.njit(**_OPTIONS)
-    def one_batch(b, theta, tensors, work, out):  # type: ignore[no-untyped-def]
+    def one_batch(b, theta, tensors, work, out):
         dim, lanes = theta.shape
         point, result = work[:dim], work[dim : 2 * dim]
         for i in range(lanes):
@@ -118,10 +118,10 @@ def _build(functions: Functions, arrays: tuple[NDArray[Any], ...]) -> Oracle:
             for j in range(dim):
                 out[j, i] = result[j]
 
-    def batch_gradient(b, theta, ints, reals, work, out):  # type: ignore[no-untyped-def]
+    def batch_gradient(b, theta, ints, reals, work, out):
         one_batch(b, theta, data(ints), work, out)
 
-    def all_gradients(theta, ints, reals, work, out):  # type: ignore[no-untyped-def]
+    def all_gradients(theta, ints, reals, work, out):
         tensors = data(ints)
         for b in range(out.shape[0]):
             one_batch(b, theta, tensors, work, out[b])
@@ -141,7 +141,7 @@ def _build(functions: Functions, arrays: tuple[NDArray[Any], ...]) -> Oracle:
 
 def _products_by_hvp(hvp: Any, data: Any) -> Callable[..., None]:
     @numba.njit(**_OPTIONS)
-    def one(theta, tensors, work, vectors, out):  # type: ignore[no-untyped-def]
+    def one(theta, tensors, work, vectors, out):
         dim, lanes = theta.shape
         point, result, vector = work[:dim], work[dim : 2 * dim], work[2 * dim : 3 * dim]
         for b in range(out.shape[0]):
@@ -154,7 +154,7 @@ def _products_by_hvp(hvp: Any, data: Any) -> Callable[..., None]:
                 for j in range(dim):
                     out[b, j, i] = result[j]
 
-    def products(theta, ints, reals, work, first, second, out_first, out_second):  # type: ignore[no-untyped-def]
+    def products(theta, ints, reals, work, first, second, out_first, out_second):
         tensors = data(ints)
         one(theta, tensors, work, first, out_first)
         one(theta, tensors, work, second, out_second)
@@ -163,7 +163,7 @@ def _products_by_hvp(hvp: Any, data: Any) -> Callable[..., None]:
 
 
 def _products_by_hessian(hessian: Any, data: Any) -> Callable[..., None]:
-    def products(theta, ints, reals, work, first, second, out_first, out_second):  # type: ignore[no-untyped-def]
+    def products(theta, ints, reals, work, first, second, out_first, out_second):
         tensors = data(ints)
         dim, lanes = theta.shape
         point, matrix = work[:dim], work[3 * dim : 3 * dim + dim * dim].reshape(dim, dim)
@@ -187,13 +187,13 @@ def _products_by_hessian(hessian: Any, data: Any) -> Callable[..., None]:
 def _values(value: Callable[..., Any] | None, data: Any) -> Callable[..., None]:
     if value is None:
 
-        def unknown(b, theta, ints, reals, work, out):  # type: ignore[no-untyped-def]
+        def unknown(b, theta, ints, reals, work, out):
             out[:] = np.nan
 
         return unknown
     compiled = _compiled(value)
 
-    def values(b, theta, ints, reals, work, out):  # type: ignore[no-untyped-def]
+    def values(b, theta, ints, reals, work, out):
         tensors = data(ints)
         point = work[: theta.shape[0]]
         for i in range(theta.shape[1]):

@@ -1,7 +1,7 @@
 """The Adam family as scalar, component-wise formulas, compiled unchanged for every device.
 
-One family covers the four algorithms of Cattaneo, Klusowski and Shigida, "On the Implicit Bias of Adam" (Definitions 2.1 and 4.1 and their variants with epsilon
-outside the square root). With V the (bias-corrected) mean square and M the (bias-corrected) mean of the gradients,
+One family covers the four algorithms of Cattaneo, Klusowski and Shigida, "On the Implicit Bias of Adam" (Definitions 2.1 and 4.1 and their variants
+with epsilon outside the square root). With V the (bias-corrected) mean square and M the (bias-corrected) mean of the gradients,
 
     R = sqrt(V + eps_root),   D = R + eps,   step direction U = M / D,   theta <- theta - h U.
 

@@ -19,13 +19,15 @@ _ON: dict[Problems, str] = {
     "regression": "logistic regression with mini-batches on the breast-cancer data",
 }
 _BOUNDED = "partial derivatives up to order 4 are bounded on the path (every loss here is smooth; a path that overflows is excluded)"
-_AWAY = (
-    "no R^(l) of a step still in memory comes near 0 on the path (surveyed along coarse iterates; draws below the limit are excluded and counted)"
-)
+_AWAY = "no R^(l) of a step still in memory comes near 0 on the path (surveyed along coarse iterates; draws below the limit are excluded and counted)"
 
 
 def _field(place: Place) -> str:
-    cubed, single = (r"R_j^3", "R_j") if place == "inside" else (r"(R_j+\varepsilon)^2 R_j", r"(R_j+\varepsilon)")
+    cubed, single = (
+        (r"R_j^3", "R_j")
+        if place == "inside"
+        else (r"(R_j+\varepsilon)^2 R_j", r"(R_j+\varepsilon)")
+    )
     return (
         rf"\dot\theta_j = -\frac{{M_j}}{{{single}}} + h\Big(\frac{{M_j(2P_j+\bar P_j)}}{{2 {cubed}}}"
         rf" - \frac{{2L_j+\bar L_j}}{{2 {single}}}\Big)"
@@ -48,7 +50,11 @@ def _wrong(algorithm: Algorithm) -> tuple[Variant, ...]:
 
 
 def _theorem(algorithm: Algorithm, place: Place, problems: Problems) -> Claim:
-    suffix = {"random": "global-order", "bilinear": "bilinear", "regression": "logistic-regression"}[problems]
+    suffix = {
+        "random": "global-order",
+        "bilinear": "bilinear",
+        "regression": "logistic-regression",
+    }[problems]
     return Claim(
         id=f"{algorithm}-{place}/{suffix}",
         source=f"{_PAPER}, {_THEOREM[algorithm, place]}",

@@ -11,13 +11,29 @@ from numpy.typing import NDArray
 
 def real(name: str, value: Any, accepted: str = "finite numbers") -> NDArray[np.float64]:
     """``value`` as a float64 array; ``TypeError`` if it is not numeric, ``ValueError`` if not finite."""
-    array = np.asarray(value)
+    array = rectangular(name, value, accepted)
     if array.dtype.kind not in "fiu":
         raise TypeError(f"{name} = {value!r} has type {type(value).__name__}; accepted: {accepted}")
     array = array.astype(np.float64)
     if not np.all(np.isfinite(array)):
         raise ValueError(f"{name} = {_short(value)} is not finite; accepted: {accepted}")
     return array
+
+
+def rectangular(name: str, value: Any, accepted: str) -> NDArray[Any]:
+    """``value`` as an array; ``ValueError`` for nested sequences of unequal lengths."""
+    try:
+        return np.asarray(value)
+    except ValueError:
+        raise ValueError(f"{name} = {_short(value)} has rows of unequal lengths; accepted: {accepted}") from None
+
+
+def positive(name: str, value: Any) -> float:
+    """One number > 0."""
+    array = real(name, value, "a number > 0")
+    if array.ndim > 0 or array <= 0.0:
+        raise ValueError(f"{name} = {_short(value)}; accepted: a number > 0")
+    return float(array)
 
 
 def parameter(
@@ -43,7 +59,9 @@ def whole(name: str, value: Any, lower: int, upper: int | None = None) -> int:
     try:
         number = operator.index(value)
     except TypeError:
-        raise TypeError(f"{name} = {value!r} has type {type(value).__name__}; accepted: {accepted}") from None
+        raise TypeError(
+            f"{name} = {value!r} has type {type(value).__name__}; accepted: {accepted}"
+        ) from None
     if number < lower or (upper is not None and number > upper):
         raise ValueError(f"{name} = {number}; accepted: {accepted}")
     return number

@@ -80,7 +80,9 @@ def literal_terms(
 
     def root(step: int) -> Floats:
         weights = [mean_weight(rho, step, k, corrected) for k in range(step + 1)]
-        square = sum((w * g**2 for w, g in zip(weights, gradients, strict=False)), np.zeros(loss.dim))
+        square = sum(
+            (w * g**2 for w, g in zip(weights, gradients, strict=False)), np.zeros(loss.dim)
+        )
         return np.sqrt(square + optimizer.eps_root)
 
     direction = [mean(step) / (root(step) + optimizer.eps) for step in range(n + 1)]
@@ -120,6 +122,8 @@ def literal_field(terms: MemoryTerms, eps: float, h: float, variant: Variant = S
     return np.array(
         [
             adam.modified_rate(m, r, eps, nl, sl, h)
-            for m, r, nl, sl in zip(v.M * terms.M, v.R * terms.R, numerator_lag, square_lag, strict=True)
+            for m, r, nl, sl in zip(
+                v.M * terms.M, v.R * terms.R, numerator_lag, square_lag, strict=True
+            )
         ]
     )

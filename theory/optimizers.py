@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from stepbias.theory.checks import parameter, real
+from stepbias.theory.checks import choice, parameter
 
 Parameter = float | NDArray[np.float64]
 
@@ -17,6 +17,10 @@ def _check(rho: Parameter, eps: Parameter, eps_root: Parameter) -> None:
     parameter("rho", rho, 0.0, 1.0)
     parameter("eps", eps, 0.0, np.inf)
     parameter("eps_root", eps_root, 0.0, np.inf)
+    if np.ndim(eps) == np.ndim(eps_root) == 1 and np.shape(eps) != np.shape(eps_root):
+        raise ValueError(
+            f"eps has shape {np.shape(eps)}, eps_root {np.shape(eps_root)}; accepted: one number of problems B"
+        )
     if np.any(np.add(eps, eps_root) == 0.0):
         raise ValueError(
             f"eps = {eps!r} and eps_root = {eps_root!r} are both 0; accepted: at least one of them positive"
@@ -142,20 +146,27 @@ def from_torch(optimizer: Any) -> AdamFamily:
             if group.get(option):
                 raise ValueError(f"{option} = {group[option]!r}; accepted: {option} switched off")
     results = [
-        Adam(*map(float, g["betas"]), eps=float(g["eps"]))
+        Adam(float(g["betas"][0]), float(g["betas"][1]), float(g["eps"]))
         if name == "Adam"
         else RMSProp(rho=float(g["alpha"]), eps=float(g["eps"]))
         for g in groups
     ]
     settings = {(o.beta, o.rho, o.eps) for o in results}
     if len(settings) > 1:
-        raise ValueError(f"param_groups use different settings {sorted(settings)}; accepted: equal ones")
+        raise ValueError(
+            f"param_groups use different settings {sorted(settings)}; accepted: equal ones"
+        )
     return results[0]
 
 
 _OPTAX_DEFAULTS: dict[str, dict[str, Any]] = {
     "adam": {"b1": 0.9, "b2": 0.999, "eps": 1e-8, "eps_root": 0.0},
     "rmsprop": {"decay": 0.9, "eps": 1e-8, "eps_in_sqrt": True, "bias_correction": False},
+}
+# Options that the family does not cover; accepted where they are switched off.
+_OPTAX_OFF: dict[str, tuple[str, ...]] = {
+    "adam": ("mu_dtype", "nesterov"),
+    "rmsprop": ("initial_scale", "centered", "momentum", "nesterov"),
 }
 
 
@@ -173,18 +184,23 @@ def from_optax(name: str, **kwargs: Any) -> AdamFamily:
     ValueError
         For another name, or an option that the family does not cover.
     """
-    if name not in _OPTAX_DEFAULTS:
-        raise ValueError(f"name = {name!r}; accepted: 'adam', 'rmsprop'")
+    choice("name", name, tuple(_OPTAX_DEFAULTS))
     kwargs.pop("learning_rate", None)
     options = dict(_OPTAX_DEFAULTS[name])
     for key, value in kwargs.items():
         if key in options:
             options[key] = value
-        elif value not in (None, False, 0, 0.0):
+        elif key not in _OPTAX_OFF[name] or not (value is None or value is False or np.all(np.equal(value, 0))):
             raise ValueError(f"{key} = {value!r}; accepted for optax.{name}: {', '.join(options)}")
+    for key in ("b1", "b2", "decay"):
+        if key in options:
+            parameter(key, options[key], 0.0, 1.0)
+    for key in ("eps_in_sqrt", "bias_correction"):
+        if not isinstance(options.get(key, False), bool):
+            raise TypeError(f"{key} = {options[key]!r}; accepted: True or False")
     if name == "adam":
         return Adam(options["b1"], options["b2"], options["eps"], options["eps_root"])
-    eps = float(real("eps", options["eps"]))
+    eps = parameter("eps", options["eps"], 0.0, np.inf)
     inside, outside = (eps, 0.0) if options["eps_in_sqrt"] else (0.0, eps)
     if options["bias_correction"]:
         return Adam(0.0, options["decay"], outside, inside)

@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from stepbias.theory.checks import whole
+from stepbias.theory.checks import rectangular, whole
 
 Indices = NDArray[np.int64]
 
@@ -30,7 +30,7 @@ class Cyclic:
 
     def indices(self, steps: int) -> Indices:
         """The first ``steps`` batch indices, int64 ``(steps,)``."""
-        return np.arange(steps, dtype=np.int64) % self.m
+        return np.arange(whole("steps", steps, 0), dtype=np.int64) % self.m
 
 
 @dataclass(frozen=True)
@@ -54,7 +54,7 @@ class Reshuffled:
 
     def indices(self, steps: int) -> Indices:
         """The first ``steps`` batch indices, int64 ``(steps,)``; a longer run starts with the same ones."""
-        epochs = -(-steps // self.m)
+        epochs = -(-whole("steps", steps, 0) // self.m)
         keys = np.random.Generator(np.random.Philox(key=self.seed)).random((epochs, self.m))
         return np.argsort(keys, axis=1, kind="stable").reshape(-1)[:steps].astype(np.int64)
 
@@ -80,7 +80,8 @@ class IID:
 
     def indices(self, steps: int) -> Indices:
         """The first ``steps`` batch indices, int64 ``(steps,)``; a longer run starts with the same ones."""
-        draws = np.random.Generator(np.random.Philox(key=self.seed)).random(steps)
+        count = whole("steps", steps, 0)
+        draws = np.random.Generator(np.random.Philox(key=self.seed)).random(count)
         return np.minimum((draws * self.m).astype(np.int64), self.m - 1)
 
 
@@ -112,13 +113,14 @@ def resolve(schedule: Any, batches: int, steps: int) -> Indices:
         schedule = Cyclic(batches)
     if isinstance(schedule, Cyclic | Reshuffled | IID):
         if schedule.m != batches:
-            raise ValueError(f"schedule = {schedule} has m = {schedule.m}; the loss has {batches} batches")
+            raise ValueError(
+                f"schedule = {schedule} has m = {schedule.m}; the loss has {batches} batches"
+            )
         return schedule.indices(steps)
-    array = np.asarray(schedule)
+    accepted = f"Cyclic, Reshuffled, IID, or an integer array with at least {steps} entries"
+    array = rectangular("schedule", schedule, accepted)
     if array.dtype.kind not in "iu":
-        raise TypeError(
-            f"schedule = {schedule!r}; accepted: Cyclic, Reshuffled, IID, or an integer array with at least {steps} entries"
-        )
+        raise TypeError(f"schedule = {schedule!r}; accepted: {accepted}")
     if array.ndim not in (1, 2) or array.shape[-1] < steps:
         raise ValueError(
             f"schedule has shape {array.shape}; accepted: ({steps},) or longer, with an optional leading B"

@@ -51,7 +51,9 @@ class Variant:
     def name(self) -> str:
         """What differs from the statement, or "statement"."""
         changed = [
-            field.name if getattr(self, field.name) is True else f"{field.name} x {getattr(self, field.name):g}"
+            field.name
+            if getattr(self, field.name) is True
+            else f"{field.name} x {getattr(self, field.name):g}"
             for field in fields(self)
             if getattr(self, field.name) != field.default
         ]
@@ -64,6 +66,6 @@ LEADING = Variant(bias=0.0)
 
 def of_order(order: int) -> Variant:
     """The theorem's field (2) or its leading part (1)."""
-    if order not in (1, 2) or isinstance(order, bool):
+    if isinstance(order, bool) or not isinstance(order, int | np.integer) or order not in (1, 2):
         raise ValueError(f"order = {order!r}; accepted: 1 (leading field) or 2 (the theorem's)")
     return STATEMENT if order == 2 else LEADING

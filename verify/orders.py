@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from stepbias.kernels.blocks import prepare
-from stepbias.theory.checks import choice, real
+from stepbias.theory.checks import choice, positive
 from stepbias.theory.variants import of_order
 from stepbias.verify.fit import OrderFit, fit_orders, pool_orders
 from stepbias.verify.sweep import Sweep, sweep
@@ -138,9 +138,7 @@ def measure_order(
     """
     variant = of_order(order)
     choice("kind", kind, ("global", "local"))
-    total = float(real("horizon", horizon))
-    if total <= 0.0:
-        raise ValueError(f"horizon = {horizon!r}; accepted: a number > 0")
+    total = positive("horizon", horizon)
     single = prepare(optimizer, loss, theta0, 1.0, 0, schedule, device).single
     if steps is None:
         decay = max(float(np.max(optimizer.beta)), float(np.max(optimizer.rho)))
@@ -148,7 +146,13 @@ def measure_order(
     found = sweep(optimizer, loss, theta0, total, steps, schedule, variant, kind, device)
     expected, exact = (order if kind == "global" else order + 1), order == 1
     fits = fit_orders(
-        found.h, found.error, expected, exact=exact, floor=found.floor, level=LEVEL, memory=found.memory
+        found.h,
+        found.error,
+        expected,
+        exact=exact,
+        floor=found.floor,
+        level=LEVEL,
+        memory=found.memory,
     )
     pooled = pool_orders(fits, expected, exact=exact, level=LEVEL)
     alone = fits[0] if single else None

@@ -30,8 +30,8 @@ def pool_cells(
     Returns
     -------
     Pooled
-        order: the median over the problems. interval: Student's interval for the mean over the cells of their median orders. verdict: refuted if any problem is (the caller has
-        escalated those); confirmed if none is, at least half of the problems are confirmed one by one, and the interval lies on the right side of expected - 0.1 (both sides if
+        order: the median over the problems. interval: for the median over the cells of their median orders, free of assumptions on their law (order statistics; for fewer than eight
+        cells, where that has no answer at 99 %, Student's for the mean). verdict: refuted if any problem is (the caller has escalated those); confirmed if none is, at least half of the problems are confirmed one by one, and the interval lies on the right side of expected - 0.1 (both sides if
         ``exact``); else inconclusive.
     """
     from scipy import stats
@@ -45,9 +45,10 @@ def pool_cells(
     medians = np.array([np.median(orders) for orders in groups.values()])
     if len(medians) < 2:
         return base
-    center, spread = float(medians.mean()), float(medians.std(ddof=1))
-    half = float(stats.t.ppf(0.5 + level / 2.0, len(medians) - 1)) * spread / np.sqrt(len(medians))
-    interval = (center - half, center + half)
+    bounds = stats.quantile_test(medians, q=expected, p=0.5).confidence_interval(level)
+    if not np.all(np.isfinite(bounds)):
+        bounds = stats.t.interval(level, len(medians) - 1, medians.mean(), stats.sem(medians))
+    interval = (float(bounds[0]), float(bounds[1]))
     counts = ", ".join(f"{tally[v]} {v}" for v in ("confirmed", "refuted", "inconclusive"))
     place = f"order over {len(medians)} cells in [{interval[0]:.3f}, {interval[1]:.3f}]"
     if tally["refuted"]:

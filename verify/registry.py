@@ -35,6 +35,8 @@ def find(ids: Sequence[str] | str | None) -> list[Claim]:
         matches = [c for c in CLAIMS if c.id == name or c.id.startswith(f"{name}/")]
         if not matches:
             near = get_close_matches(str(name), [c.id for c in CLAIMS], n=1, cutoff=0.0)
-            raise ValueError(f"CLAIM = {name!r} is unknown; the nearest is {near[0]!r}; see `stepbias claims`")
+            raise ValueError(
+                f"CLAIM = {name!r} is unknown; the nearest is {near[0]!r}; see `stepbias claims`"
+            )
         found += [c for c in matches if c not in found]
     return found

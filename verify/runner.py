@@ -49,7 +49,7 @@ class Unit:
     def wants_resolution(self) -> bool:
         """Whether this unit also measures how the end point responds to each named term."""
         is_statement = self.variant == STATEMENT and self.cell.pooled
-        return is_statement and (self.cell.kind == "bilinear" or self.cell.index % _RESOLUTION_EVERY == 0)
+        return is_statement and self.cell.kind != "regression" and self.cell.index % _RESOLUTION_EVERY == 0
 
     @property
     def cost(self) -> float:

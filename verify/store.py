@@ -47,5 +47,5 @@ class Store:
         if path is None:
             return
         partial = path.with_suffix(".part.npz")
-        np.savez(partial, allow_pickle=False, **arrays)  # type: ignore[arg-type]
+        np.savez(partial, allow_pickle=False, **arrays)
         partial.replace(path)

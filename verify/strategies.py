@@ -1,6 +1,7 @@
 """Hypothesis strategies: a handful of numbers drawn, the problem expanded from them in compiled code.
 
-An example is a seed, a family, sizes and hyper-parameters, never a large array: generation stays fast, shrinking stays meaningful, and a failing example is replayed from a few numbers.
+An example is a seed, a family, sizes and hyper-parameters, never a large array: generation stays fast, shrinking stays meaningful, and a failing example
+is replayed from a few numbers.
 """
 
 from __future__ import annotations
@@ -100,7 +101,9 @@ def schedules(batches: int) -> st.SearchStrategy[Schedule]:
     )
 
 
-def starts(dim: int, problems: int | None = None, scale: float = 1.0) -> st.SearchStrategy[NDArray[np.float64]]:
+def starts(
+    dim: int, problems: int | None = None, scale: float = 1.0
+) -> st.SearchStrategy[NDArray[np.float64]]:
     """Normal starts, ``(p,)`` or ``(B, p)``, expanded from one seed.
 
     Parameters

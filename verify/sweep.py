@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 
 from stepbias.kernels.blocks import prepare
 from stepbias.kernels.measure import measure
-from stepbias.theory.checks import real, whole
+from stepbias.theory.checks import positive, whole
 from stepbias.theory.variants import STATEMENT, Variant
 
 Floats = NDArray[np.float64]
@@ -32,7 +32,8 @@ class Sweep:
     distance : (B,) float64
         How far the flow moved.
     memory : (B,) float64
-        kappa = max(1/(1-beta), 1/(1-rho), max |D'/D| along the flow): the asymptotic regime needs h kappa << 1 (steps for the first two, time for the third, which is measured in steps as h |D'/D|).
+        kappa = max(1/(1-beta), 1/(1-rho), max |D'/D| along the flow): the asymptotic regime needs h kappa << 1. The first two are memory lengths in
+        steps, the third is a rate in time.
     """
 
     h: Floats
@@ -48,6 +49,8 @@ def ladder(steps: Any) -> list[int]:
     if isinstance(steps, int | np.integer) or not isinstance(steps, Sequence | np.ndarray):
         raise TypeError(f"steps = {steps!r}; accepted: a sequence of step counts")
     counts = [whole("steps", n, 1) for n in steps]
+    if not counts:
+        raise ValueError(f"steps = {steps!r} is empty; accepted: distinct integers >= 1")
     if len(set(counts)) < len(counts):
         raise ValueError(f"steps = {steps!r} repeats a count; accepted: distinct integers >= 1")
     return counts
@@ -56,8 +59,8 @@ def ladder(steps: Any) -> list[int]:
 def rounding(size: Floats, horizon: float, root: Floats, eps: Floats) -> Floats:
     """Size of the rounding error in one entry.
 
-    Both trajectories are accumulated in compensated form, so what remains is the rounding of every rate: about ten operations on a gradient of order one, relative to the
-    denominator, over the whole horizon, plus the rounding of theta inside the gradient.
+    Both trajectories are accumulated in compensated form, so what remains is the rounding of every rate: about ten operations on a gradient of order
+    one, relative to the denominator, over the whole horizon, plus the rounding of theta inside the gradient.
     """
     return 16.0 * _UNIT * (size + horizon * (1.0 + 1.0 / np.maximum(root + eps, _UNIT)))
 
@@ -87,9 +90,7 @@ def sweep(
     kind : {"global", "local"}
         The global error, or the largest one-step defect with the gradient history taken along the flow.
     """
-    total = float(real("horizon", horizon))
-    if total <= 0.0:
-        raise ValueError(f"horizon = {horizon!r}; accepted: a number > 0")
+    total = positive("horizon", horizon)
     counts = ladder(steps)
     # Everything is checked, the longest schedule included, before the first run.
     ensembles = [prepare(optimizer, loss, theta0, total / n, n, schedule, device) for n in counts]
@@ -101,7 +102,10 @@ def sweep(
     beta, rho, eps, _ = ensembles[0].parameters.T
     finest = int(np.argmax(counts))
     h = np.broadcast_to(total / np.array(counts, dtype=np.float64), (problems, len(counts)))
-    floors = [m.solver + rounding(m.size, total if kind == "global" else total / n, m.root, eps) for m, n in zip(found, counts, strict=True)]
+    floors = [
+        m.solver + rounding(m.size, total if kind == "global" else total / n, m.root, eps)
+        for m, n in zip(found, counts, strict=True)
+    ]
     return Sweep(
         h=np.ascontiguousarray(h),
         error=np.stack([m.error for m in found], axis=1),

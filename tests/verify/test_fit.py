@@ -281,6 +281,6 @@ def test_assert_order_says_why() -> None:
     ({"memory": 0.0}, ValueError, "memory"),
 ])  # fmt: skip
 def test_bad_input(change: dict[str, Any], error: type[Exception], match: str) -> None:
-    arguments = {"h": H, "error": H**2, "expected": 2.0} | change
+    arguments: dict[str, Any] = {"h": H, "error": H**2, "expected": 2.0} | change
     with pytest.raises(error, match=match):
         fit_order(**arguments)
