@@ -15,7 +15,7 @@ from stepbias import Adam, Loss, global_error
 from stepbias.kernels.rule import make_rule
 from stepbias.kernels.sums import make_sum_state, memory_sums
 
-_BLOCK = 128  # entries per block, as in stepbias.kernels.blocks
+_BLOCK = 256  # entries per block, as in stepbias.kernels.blocks
 
 
 @numba.njit(nogil=True)

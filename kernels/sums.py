@@ -112,7 +112,7 @@ def _steps_inside(rule, first, n, state):  # type: ignore[no-untyped-def]
             square[i] = v
             a[i] += w * t
             c[i] += r * t
-            prefix[i] = t + _direction_inside(m * mc, v * sc, eps_root)
+            prefix[i] = t + mc * _direction_inside(m, v * sc, eps_root)
 
 
 @contracted

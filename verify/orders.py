@@ -13,16 +13,16 @@ from stepbias.kernels.blocks import prepare
 from stepbias.theory.checks import choice, positive
 from stepbias.theory.variants import of_order
 from stepbias.verify.fit import OrderFit, fit_orders, pool_orders
-from stepbias.verify.sweep import Sweep, sweep
+from stepbias.verify.sweep import Sweep, step_ladder, sweep
 
 Floats = NDArray[np.float64]
 
 LEVEL = 0.99
 
-# The ladder of the tool: seven halvings, the finest with h * memory <= 1/128, within these limits of cost.
-_POINTS = 7
+# The ladder of the tool: a factor 64 in h, the finest with h * memory <= 1/128, within these limits of cost.
+_SPAN = 64
 _RESOLVED = 128.0
-_FEWEST, _MOST = 2**9, 2**14
+_FEWEST, _MOST = 2**11, 2**14
 
 
 @dataclass(frozen=True, eq=False)
@@ -82,10 +82,10 @@ class OrderMeasurement:
 
 
 def default_steps(memory: float, horizon: float) -> list[int]:
-    """Step counts chosen by the tool: seven halvings down to a step that resolves the memory, within limits of cost."""
+    """Step counts chosen by the tool: down to a step that resolves the memory, within limits of cost."""
     finest = 2.0 ** np.ceil(np.log2(max(_RESOLVED * memory * horizon, 1.0)))
     last = int(min(max(finest, _FEWEST), _MOST))
-    return [last >> k for k in range(_POINTS - 1, -1, -1)]
+    return list(step_ladder(last // _SPAN, last))
 
 
 def measure_order(
@@ -109,7 +109,7 @@ def measure_order(
     horizon : float
         T; the step size is ``horizon / steps``.
     steps : sequence of int, optional
-        Step counts; None: seven halvings chosen from the optimizer's memory, recorded in ``h``.
+        Step counts; None: chosen by the tool from the optimizer's memory and recorded in ``h``.
     order : {2, 1}
         2: the theorem's field, the claim is error = O(h^2). 1: the leading field alone, judged two-sided at 1.
     kind : {"global", "local"}

@@ -24,6 +24,7 @@ from stepbias.kernels.survey import survey
 from stepbias.theory.claim import Claim
 from stepbias.theory.optimizers import Adam, AdamFamily, RMSProp
 from stepbias.theory.schedules import IID, Cyclic, Reshuffled, Schedule
+from stepbias.verify.sweep import step_ladder
 
 Floats = NDArray[np.float64]
 
@@ -52,21 +53,15 @@ class Plan:
     data_cells: int
 
 
-def _ladder(coarsest: int, finest: int) -> tuple[int, ...]:
-    """Halvings, with the ratio sqrt 2 over the finest factor of 4: there the slope is decided."""
-    between = (round(finest / 2**1.5), round(finest / 2**0.5))
-    return tuple(sorted((*(2**k for k in range(coarsest.bit_length() - 1, finest.bit_length())), *between)))
-
-
 _BETAS, _EPSILONS = (0.0, 0.5, 0.9), (1e-2, 1e-4)
 
 PROFILES: dict[str, Plan] = {
-    "quick": Plan(_BETAS, (0.5, 0.9), _EPSILONS, 3, 16, _ladder(64, 4096), (), 0, _ladder(64, 1024), 1),
+    "quick": Plan(_BETAS, (0.5, 0.9), _EPSILONS, 3, 16, step_ladder(64, 4096), (), 0, step_ladder(64, 1024), 1),
     "standard": Plan(
-        _BETAS, (0.5, 0.9, 0.99), _EPSILONS, 6, 16, _ladder(128, 8192), (), 0, _ladder(64, 2048), 3
+        _BETAS, (0.5, 0.9, 0.99), _EPSILONS, 6, 16, step_ladder(128, 8192), (), 0, step_ladder(64, 2048), 3
     ),
     "thorough": Plan(
-        _BETAS, (0.5, 0.9, 0.99), _EPSILONS, 14, 16, _ladder(64, 4096), _ladder(128, 8192), 9, _ladder(64, 4096), 3
+        _BETAS, (0.5, 0.9, 0.99), _EPSILONS, 14, 16, step_ladder(64, 4096), step_ladder(128, 8192), 9, step_ladder(64, 4096), 3
     ),
 }
 

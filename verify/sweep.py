@@ -44,6 +44,12 @@ class Sweep:
     memory: Floats
 
 
+def step_ladder(coarsest: int, finest: int) -> tuple[int, ...]:
+    """Step counts from ``coarsest`` to ``finest`` (powers of 2): halvings, with the ratio sqrt 2 over the finest factor of 4, where the slope is decided."""
+    halvings = (2**k for k in range(coarsest.bit_length() - 1, finest.bit_length()))
+    return tuple(sorted((*halvings, round(finest / 2**1.5), round(finest / 2**0.5))))
+
+
 def ladder(steps: Any) -> list[int]:
     """Checked step counts: distinct integers >= 1."""
     if isinstance(steps, int | np.integer) or not isinstance(steps, Sequence | np.ndarray):
