@@ -94,33 +94,15 @@ def averages(rule, n, gradients, mean, square):  # type: ignore[no-untyped-def]
 
 
 @contracted
-def _steps_inside(rule, first, n, state):  # type: ignore[no-untyped-def]
-    """Steps first .. n - 1 for eps = 0: moving averages, U, prefix sums, and the accumulators sum_k power * T_k of every batch."""
-    wide_vectors()
-    mean, square, prefix = state.running[0], state.running[1], state.running[2]
-    beta, rho, eps_root = rule.beta, rule.rho, rule.eps_root
-    for k in range(first, n):
-        b = rule.batch[k]
-        g, gg, a, c = state.fresh_mean[b], state.fresh_square[b], state.mean_total[b], state.square_total[b]
-        mc, sc = rule.mean_correction[k], rule.square_correction[k]
-        w, r = rule.mean_power[n - k], rule.square_power[n - k]
-        for i in range(mean.shape[0]):
-            m = _decayed(mean[i], g[i], beta)
-            v = _decayed(square[i], gg[i], rho)
-            t = prefix[i]
-            mean[i] = m
-            square[i] = v
-            a[i] += w * t
-            c[i] += r * t
-            prefix[i] = t + mc * _direction_inside(m, v * sc, eps_root)
+def _steps(rule, first, n, state):  # type: ignore[no-untyped-def]
+    """Steps first .. n - 1: moving averages, U, prefix sums, and the accumulators sum_k power * T_k of every batch.
 
-
-@contracted
-def _steps_outside(rule, first, n, state):  # type: ignore[no-untyped-def]
-    """As :func:`_steps_inside` for eps > 0."""
+    The test for eps does not depend on the loops; LLVM makes two loops of them.
+    """
     wide_vectors()
     mean, square, prefix = state.running[0], state.running[1], state.running[2]
     beta, rho, eps, eps_root = rule.beta, rule.rho, rule.eps, rule.eps_root
+    inside = eps == 0.0
     for k in range(first, n):
         b = rule.batch[k]
         g, gg, a, c = state.fresh_mean[b], state.fresh_square[b], state.mean_total[b], state.square_total[b]
@@ -134,7 +116,10 @@ def _steps_outside(rule, first, n, state):  # type: ignore[no-untyped-def]
             square[i] = v
             a[i] += w * t
             c[i] += r * t
-            prefix[i] = t + _direction_outside(m * mc, v * sc, eps, eps_root)
+            if inside:
+                prefix[i] = t + mc * _direction_inside(m, v * sc, eps_root)
+            else:
+                prefix[i] = t + _direction_outside(m * mc, v * sc, eps, eps_root)
 
 
 @kernel()
@@ -218,8 +203,5 @@ def memory_sums(rule, n, short_memory, gradients, factors, state):  # type: igno
         return
     first = max(0, n - rule.window)
     _begin(rule, first, gradients, state)
-    if rule.eps == 0.0:
-        _steps_inside(rule, first, n, state)
-    else:
-        _steps_outside(rule, first, n, state)
+    _steps(rule, first, n, state)
     _finish(rule, n, short_memory, gradients, factors, state)
