@@ -32,7 +32,11 @@ FORMS: dict[str, tuple[Callable[[], Any], tuple[dict[str, Any], ...]]] = {
         ),
     ),
 }
-NAMED = ("jax jit vmap", "jax loop", "numpy")  # the fastest of these too: what the performance goals are stated against
+NAMED = (
+    "jax jit vmap",
+    "jax loop",
+    "numpy",
+)  # the fastest of these too: what the performance goals are stated against
 KEPT = 3  # fastest peers of a short first round
 
 

@@ -64,7 +64,9 @@ def one_problem(case: EnsembleCase, rule: SumsRule) -> Callable[..., Array]:
     return run
 
 
-def _form(make_rule: Callable[[EnsembleCase], SumsRule]) -> Callable[[EnsembleCase], Callable[[], Array]]:
+def _form(
+    make_rule: Callable[[EnsembleCase], SumsRule],
+) -> Callable[[EnsembleCase], Callable[[], Array]]:
     def build(case: EnsembleCase) -> Callable[[], Array]:
         function = jax.jit(jax.vmap(one_problem(case, make_rule(case))))
         arrays = [jnp.asarray(a) for a in (case.amplitude, case.frequency, case.phase, case.theta0)]

@@ -21,7 +21,8 @@ TOLERANCE = 1e-11
 @pytest.mark.filterwarnings("ignore:First-class function type feature")  # Numba, on our losses
 @pytest.mark.benchmark(group="ensemble")
 @pytest.mark.parametrize(
-    "build", forms("ENSEMBLE_FORMS", ("ours", "peers_numpy", "peers_jax_vmap", "peers_jax_ensemble"))
+    "build",
+    forms("ENSEMBLE_FORMS", ("ours", "peers_numpy", "peers_jax_vmap", "peers_jax_ensemble")),
 )
 def test_ensemble(
     build: Callable[[EnsembleCase], Callable[[], Any]],

@@ -123,7 +123,9 @@ def prepare(
     if step.ndim > 1 or np.any(step <= 0.0):
         raise ValueError(f"h = {h!r}; accepted: a number > 0, or one per problem")
     # The schedule, the weight tables of a rule and what is needed to fill them.
-    require_memory(count_name, steps, int(steps) * (2 * loss.batches + 8), "the weights of all steps")
+    require_memory(
+        count_name, steps, int(steps) * (2 * loss.batches + 8), "the weights of all steps"
+    )
     batch = resolve(schedule, loss.batches, steps)
     sizes = {point: start.shape[:-1], "h": step.shape, "schedule": batch.shape[:-1]}
     sizes |= {name: np.shape(getattr(optimizer, name)) for name in _PARAMETERS}

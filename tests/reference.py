@@ -16,6 +16,7 @@ from stepbias.kernels.field import evaluate_field, make_field_state
 from stepbias.kernels.loss import Loss
 from stepbias.kernels.measure import field_optimizer
 from stepbias.kernels.trajectories import block_data, position
+from stepbias.kernels.trajectory import Tableau, make_flow_state, make_watch, record_flow
 from stepbias.theory.memory import MemoryTerms
 from stepbias.theory.optimizers import AdamFamily
 from stepbias.theory.variants import STATEMENT, Variant
@@ -158,6 +159,39 @@ def compiled_field(
         out,
     )
     return out[:, 0]
+
+
+def flow(
+    optimizer: AdamFamily,
+    loss: Loss,
+    theta0: Any,
+    h: float,
+    steps: int,
+    tableau: Tableau,
+    substeps: int,
+    schedule: Any = None,
+    variant: Variant = STATEMENT,
+) -> Floats:
+    """The compiled flow of one problem by a chosen method: (steps + 1, p)."""
+    ensemble = prepare(optimizer, loss, theta0, h, steps, schedule, "cpu")
+    piece = np.zeros(1, dtype=np.int64)
+    out = np.empty((steps + 1, loss.dim, 1))
+    record_flow(
+        loss.source.oracle.gradients,
+        loss.source.oracle.products,
+        block_data(loss, piece),
+        ensemble.rule(field_optimizer(optimizer, variant), 0),
+        (variant.factors, variant.short_memory),
+        ensemble.step_sizes(piece),
+        steps,
+        tableau,
+        substeps,
+        position(ensemble, piece),
+        make_flow_state(loss.batches, loss.dim, 1),
+        make_watch(loss.dim, 1),
+        out,
+    )
+    return out[:, :, 0]
 
 
 def iterates(

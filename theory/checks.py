@@ -25,7 +25,9 @@ def rectangular(name: str, value: Any, accepted: str) -> NDArray[Any]:
     try:
         return np.asarray(value)
     except ValueError:
-        raise ValueError(f"{name} = {_short(value)} has rows of unequal lengths; accepted: {accepted}") from None
+        raise ValueError(
+            f"{name} = {_short(value)} has rows of unequal lengths; accepted: {accepted}"
+        ) from None
 
 
 def positive(name: str, value: Any) -> float:

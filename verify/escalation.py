@@ -2,14 +2,12 @@
 
 from __future__ import annotations
 
-import numpy as np
-
 from stepbias.theory.claim import Claim
-from stepbias.verify.fit import OrderFit, fit_orders
+from stepbias.verify.fit import OrderFit
 from stepbias.verify.problems import Cell, losses_of, starts_of
+from stepbias.verify.summary import UnitResult
 from stepbias.verify.sweep import sweep
 
-LEVEL = 0.99
 # Every step count of the run is multiplied by this.
 _FINER = 4
 
@@ -38,13 +36,5 @@ def escalate(claim: Claim, cell: Cell, number: int) -> OrderFit:
         cell.schedule_object(),
         claim.variant,
     )
-    error = np.where(np.isfinite(found.error), found.error, np.nan)
-    return fit_orders(
-        found.h,
-        error,
-        claim.expected_order,
-        exact=claim.exact,
-        floor=np.where(np.isfinite(error), found.floor, 0.0),
-        level=LEVEL,
-        memory=found.memory,
-    )[0]
+    arrays = {name: getattr(found, name) for name in ("h", "error", "floor", "memory")}
+    return UnitResult(cell, arrays).fits(claim)[0]

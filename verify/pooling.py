@@ -47,7 +47,8 @@ def pool_cells(
         return base
     bounds = stats.quantile_test(medians, q=expected, p=0.5).confidence_interval(level)
     if not np.all(np.isfinite(bounds)):
-        bounds = stats.t.interval(level, len(medians) - 1, medians.mean(), stats.sem(medians))
+        half = stats.t.ppf(0.5 + level / 2.0, len(medians) - 1) * stats.sem(medians)
+        bounds = (medians.mean() - half, medians.mean() + half)
     interval = (float(bounds[0]), float(bounds[1]))
     counts = ", ".join(f"{tally[v]} {v}" for v in ("confirmed", "refuted", "inconclusive"))
     place = f"order over {len(medians)} cells in [{interval[0]:.3f}, {interval[1]:.3f}]"

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from difflib import get_close_matches
 
 from stepbias.theory.adam_claims import CLAIMS
@@ -27,9 +27,13 @@ def find(ids: Sequence[str] | str | None) -> list[Claim]:
     ------
     ValueError
         For an unknown id, with the nearest known one.
+    TypeError
+        For what is neither a string nor a sequence.
     """
     if ids is None:
         return claims()
+    if not isinstance(ids, Iterable):
+        raise TypeError(f"CLAIM = {ids!r} has type {type(ids).__name__}; accepted: ids, see `stepbias claims`")
     found: list[Claim] = []
     for name in [ids] if isinstance(ids, str) else ids:
         matches = [c for c in CLAIMS if c.id == name or c.id.startswith(f"{name}/")]

@@ -105,24 +105,29 @@ def _execute(
         else:
             results[unit.key] = stored
     todo.sort(key=lambda unit: -unit.cost)
-    total = sum(unit.cost for unit in todo) or 1.0
+    total = sum(unit.cost for unit in todo)
     done = 0.0
 
     def report(label: str) -> None:
         if progress is not None:
-            progress(round(1000 * done / total), 1000, label)
+            progress(round(1000 * done / total) if todo else 1000, 1000, label)
+
+    def finish(unit: Unit) -> Arrays:
+        # stored by the thread that computed it: units that end while an interrupted run winds down are kept
+        arrays = run_unit(unit)
+        if "missing" not in arrays:
+            store.put(unit.key, arrays)
+        return arrays
 
     report("measuring")
     with ThreadPoolExecutor(max_workers=workers) as pool:
-        pending = {pool.submit(run_unit, unit): unit for unit in todo}
+        pending = {pool.submit(finish, unit): unit for unit in todo}
         try:
             while pending:
                 finished, _ = wait(pending, return_when=FIRST_COMPLETED)
                 for future in finished:
                     unit = pending.pop(future)
                     results[unit.key] = future.result()
-                    if "missing" not in results[unit.key]:
-                        store.put(unit.key, results[unit.key])
                     done += unit.cost
                     report(unit.claim.id)
         except BaseException:
@@ -259,7 +264,9 @@ def replay(claim_id: str, *, seed: int, problem: int, profile: str = "quick") ->
     )
     arrays: Arrays = {name: getattr(found, name) for name in _MEASURED}
     arrays |= {"numbers": np.array([drawn.numbers[k]]), "drawn": np.array([1]), "seconds": np.zeros(1)}
-    row = summarise(claim, [UnitResult(replace(cell, count=1), arrays)], seed)
+    unit = UnitResult(replace(cell, count=1), arrays)
+    _escalate_refuted(claim, [unit])
+    row = summarise(claim, [unit], seed)
     row.worst["problem"] = problem
     return row
 

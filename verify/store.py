@@ -36,10 +36,11 @@ class Store:
         if path is None or not path.exists():
             return None
         try:
-            with np.load(path) as data:
-                return {name: data[name] for name in data.files}
-        except (OSError, ValueError):
+            with path.open("rb") as file, np.load(file) as data:
+                arrays = {name: data[name] for name in data.files}
+        except Exception:  # a damaged archive fails in many ways: OSError, EOFError, BadZipFile, zlib.error, ...
             return None
+        return arrays if all(isinstance(a, np.ndarray) for a in arrays.values()) else None
 
     def put(self, key: str, arrays: Arrays) -> None:
         """Store a unit: written beside its place, then renamed."""

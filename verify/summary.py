@@ -74,6 +74,7 @@ def summarise(claim: Claim, units: Sequence[UnitResult], seed: int) -> Row:
     fits = [fit for _, _, fit in labelled]
     row = _empty_row(claim, law([u.cell for u in units], seed))
     row.seconds = float(sum(u.arrays["seconds"][0] for u in units if "seconds" in u.arrays))
+    row.reasons = _reasons(pooled, fits)
     if missing or not fits:
         row.reason = f"{missing[0]} is not installed" if missing else "no draw satisfied the assumptions"
         return row
@@ -81,10 +82,11 @@ def summarise(claim: Claim, units: Sequence[UnitResult], seed: int) -> Row:
         fits, [u.cell.index for u, _, _ in labelled], claim.expected_order, claim.exact, LEVEL
     )
     row.measured, row.interval = judged.order, judged.interval
-    row.verdict, row.reason = judged.verdict, judged.reason
+    last = [fit.slopes[-1] for fit in fits if len(fit.slopes)]
+    row.verdict = judged.verdict
+    row.reason = f"{judged.reason}; median local slope at the finest steps {np.median(last):.3f}" if last else judged.reason
     row.problems = len(fits)
     row.counts = {v: sum(f.verdict == v for f in fits) for v in ("confirmed", "refuted", "inconclusive")}
-    row.reasons = _reasons(pooled, fits)
     row.h = [f.h.tolist() for f in fits]
     row.error = [f.error.tolist() for f in fits]
     row.floor = [f.floor.tolist() for f in fits]

@@ -1,0 +1,169 @@
+"""The one-pass sums on bare gradients: against the printed sums, any length, any company, both code paths."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from stepbias.kernels.rule import Rule, make_rule
+from stepbias.kernels.sums import SumState, make_sum_state, memory_sums
+from tests.reference import UNIT, Floats, weights
+
+ONES = np.ones(7)
+PLACES = [(0.0, 1e-2), (1e-2, 0.0), (1e-2, 1e-3)]
+
+
+def run(
+    rule: Rule, n: int, gradients: Floats, factors: Floats = ONES, short_memory: bool = False
+) -> SumState:
+    state = make_sum_state(*gradients.shape)
+    # Whatever an earlier call left behind must not matter.
+    for array in state:
+        array[...] = 7.0
+    for array in (state.running, state.fresh_mean, state.fresh_square, state.mean_total, state.square_total):
+        array[..., gradients.shape[1] :] = 0.0
+    memory_sums(rule, n, short_memory, np.ascontiguousarray(gradients), factors, state)
+    return state
+
+
+def expected(
+    rule: Rule, corrected: bool, n: int, gradients: Floats, factors: Floats, short_memory: bool
+) -> tuple[list[Floats], list[Floats]]:
+    """M, V, U and the two lag vectors by their definitions, and the absolute values of what is added in them."""
+    batches = len(gradients)
+    g = gradients[rule.batch[: n + 1]]
+    w, r = weights(rule.beta, n, corrected), weights(rule.rho, n, corrected)
+    mean, square = w @ g, r @ g**2
+    D = np.sqrt(square + rule.eps_root) + rule.eps
+    U, size = mean / D, w @ np.abs(g) / D
+    last = n - 1 if short_memory else n
+    after = np.zeros_like(U)
+    after[:last] = np.cumsum(U[:last][::-1], axis=0)[::-1]
+    total = size[:n].sum(axis=0)
+    lags, scales = [], []
+    for table, past_factor, now_factor in ((w, factors[2], factors[3]), (r, factors[4], factors[5])):
+        lag, scale = np.zeros_like(gradients), np.zeros_like(gradients)
+        for b in range(batches):
+            weight = np.where(rule.batch[: n + 1] == b, table[n], 0.0)
+            lag[b] = 2.0 * past_factor * (weight @ after) + now_factor * weight.sum() * U[n]
+            # A weight below 2^-60 is dropped, also where it is all that a batch has.
+            past = np.maximum(weight[:n].sum(), UNIT) * total
+            scale[b] = 2.0 * abs(past_factor) * past + abs(now_factor) * weight.sum() * size[n]
+        lags.append(lag)
+        scales.append(scale)
+    return [mean[n], square[n], U[n], *lags], [size[n] * D[n], square[n], size[n], *scales]
+
+
+def assert_state(
+    rule: Rule,
+    corrected: bool,
+    n: int,
+    gradients: Floats,
+    factors: Floats = ONES,
+    short_memory: bool = False,
+) -> None:
+    state = run(rule, n, gradients, factors, short_memory)
+    found = (state.mean, state.square, state.step, state.mean_lag, state.square_lag)
+    values, scales = expected(rule, corrected, n, gradients, factors, short_memory)
+    tolerance = 4.0 * UNIT * (n + 1 + 1.0 / (1.0 - max(rule.beta, rule.rho)))
+    for name, a, e, scale in zip(SumState._fields, found, values, scales, strict=False):
+        assert np.all(np.abs(a - e) <= tolerance * scale + 1e-300), (name, n)
+
+
+@settings(deadline=None, max_examples=100)
+@given(
+    st.floats(0.0, 0.9),
+    st.floats(0.0, 0.95),
+    st.sampled_from(PLACES),
+    st.booleans(),
+    st.integers(0, 80),
+    st.integers(1, 4),
+    st.integers(1, 70),
+    st.booleans(),
+    st.integers(0, 2**31),
+)
+def test_sums_are_the_printed_ones(
+    beta: float,
+    rho: float,
+    place: tuple[float, float],
+    corrected: bool,
+    n: int,
+    batches: int,
+    size: int,
+    short_memory: bool,
+    seed: int,
+) -> None:
+    rng = np.random.default_rng(seed)
+    gradients = rng.normal(size=(batches, size)) * 10.0 ** rng.uniform(-3.0, 1.0, size)
+    rule = make_rule(beta, rho, *place, corrected, rng.integers(0, batches, n + 3), batches)
+    assert_state(rule, corrected, n, gradients, rng.uniform(-2.0, 2.0, 7), short_memory)
+
+
+@settings(deadline=None, max_examples=40)
+@given(
+    st.sampled_from(PLACES),
+    st.integers(0, 90),
+    st.integers(1, 3),
+    st.lists(st.integers(0, 99), min_size=1, max_size=40),
+    st.integers(0, 2**31),
+)
+def test_entries_do_not_see_each_other(
+    place: tuple[float, float], n: int, batches: int, chosen: list[int], seed: int
+) -> None:
+    # Any selection, in any order and length: vector bodies and remainders of the loops give the same bits.
+    rng = np.random.default_rng(seed)
+    gradients = rng.normal(size=(batches, 100))
+    gradients[:, 3] = np.nan
+    gradients[:, 5] = np.inf
+    gradients[:, 7] = 0.0
+    rule = make_rule(0.8, 0.9, *place, True, rng.integers(0, batches, n + 1), batches)
+    together, alone = run(rule, n, gradients), run(rule, n, gradients[:, chosen])
+    for name in ("mean", "square", "step", "mean_lag", "square_lag"):
+        np.testing.assert_array_equal(getattr(together, name)[..., chosen], getattr(alone, name))
+
+
+@pytest.mark.parametrize("place", PLACES)
+@pytest.mark.parametrize("n", [0, 1, 2, 30, 700])
+def test_closed_form_of_the_full_batch_is_the_loop(n: int, place: tuple[float, float]) -> None:
+    gradients = np.random.default_rng(n).normal(size=(1, 33))
+    rule = make_rule(0.9, 0.95, *place, True, np.zeros(n + 1, dtype=np.int64), 1)
+    assert rule.constant
+    factors = np.array([1.0, 1.0, 0.3, -2.0, 1.7, 0.9, 1.0])
+    for chosen in (rule, rule._replace(constant=False)):
+        assert_state(chosen, True, n, gradients, factors)
+
+
+@pytest.mark.parametrize("place", PLACES)
+@pytest.mark.parametrize("n", [60, 61, 62, 130, 1500])
+def test_truncated_memory_is_exact_to_rounding(n: int, place: tuple[float, float]) -> None:
+    rng = np.random.default_rng(n)
+    rule = make_rule(0.3, 0.5, *place, True, rng.integers(0, 3, n + 1), 3)
+    assert rule.window == 60
+    assert_state(rule, True, n, rng.normal(size=(3, 5)))
+
+
+@pytest.mark.parametrize("eps", [1e-8, 1e-150, 1.0])
+def test_vanishing_gradients_give_no_step(eps: float) -> None:
+    gradients = np.zeros((2, 4))
+    gradients[0, 1] = 1e-200  # its square underflows
+    gradients[1, 2] = 1.0
+    rule = make_rule(0.8, 0.9, eps, 0.0, True, np.array([0, 0, 1, 0]), 2)
+    for n in range(4):
+        state = run(rule, n, gradients)
+        for array in (state.mean, state.square, state.step, state.mean_lag, state.square_lag):
+            assert np.all(np.isfinite(array))
+            assert np.all(array[..., [0, 3]] == 0.0)
+
+
+def test_running_arrays_are_aligned_and_padded() -> None:
+    for size in (1, 31, 32, 33, 250):
+        state = make_sum_state(3, size)
+        arrays: list[Any] = [state.running, state.fresh_mean, state.mean_total]
+        for array in arrays:
+            assert array.shape[-1] % 32 == 0
+            assert size <= array.shape[-1] < size + 32
+            assert array.ctypes.data % 64 == 0

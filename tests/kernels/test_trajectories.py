@@ -1,0 +1,484 @@
+"""The public trajectories: against plain loops, other libraries and a tight ODE solver; what they refuse, before any work."""
+
+from __future__ import annotations
+
+import functools
+from collections.abc import Callable
+from typing import Any
+
+import numba
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from scipy.integrate import solve_ivp
+
+import stepbias as sb
+from stepbias.kernels import measure as measure_module
+from stepbias.kernels import trajectories
+from stepbias.kernels.trajectory import CLASSICAL, HEUN, Tableau
+from stepbias.theory.optimizers import AdamFamily
+from stepbias.verify import strategies
+from tests import reference
+from tests.reference import Floats
+
+LOSS = sb.Loss.random("sinusoid", dim=3, batches=3, seed=6)
+START = np.array([0.4, -0.3, 0.8])
+ADAM = sb.Adam(0.8, 0.9, eps=0.0, eps_root=1e-2)
+
+
+# the discrete iterates ---------------------------------------------------------------------------
+
+
+@settings(deadline=None, max_examples=40)
+@given(
+    strategies.optimizers(),
+    strategies.losses(max_dim=5, max_batches=4),
+    st.integers(0, 40),
+    st.data(),
+)
+def test_iterates_are_a_plain_loop(
+    optimizer: AdamFamily, loss: sb.Loss, steps: int, data: st.DataObject
+) -> None:
+    theta0 = data.draw(strategies.starts(loss.dim))
+    schedule = data.draw(strategies.schedules(loss.batches)).indices(steps)
+    h = 1e-3
+    found = sb.iterate(optimizer, loss, theta0, h, steps, schedule)
+    assert found.shape == (steps + 1, loss.dim)
+    expected = reference.iterates(optimizer, loss, theta0, h, schedule)
+    # Each of the <= 40 steps of size <= h/eps = 10 rounds a few times; curvature of at most ~100 over a distance of at most 1 amplifies little of it.
+    np.testing.assert_allclose(found, expected, rtol=1e-9, atol=1e-10)
+
+
+def test_no_steps_is_the_start() -> None:
+    for path in (sb.iterate, sb.flow):
+        np.testing.assert_array_equal(path(ADAM, LOSS, START, 0.1, 0), START[None])
+    assert sb.global_error(ADAM, LOSS, START, 0.1, 0) == 0.0
+
+
+def test_longer_run_starts_with_the_shorter() -> None:
+    for path in (sb.iterate, sb.flow):
+        short, long = (path(ADAM, LOSS, START, 0.1, steps) for steps in (7, 12))
+        np.testing.assert_array_equal(long[:8], short)
+
+
+def by_gradients(update: Callable[[Floats, int], Floats], h: float, steps: int) -> Floats:
+    """Iterates of a rule given by its update, a function of gradient and step; h is its own affair."""
+    theta = START
+    path = [theta]
+    for n in range(steps):
+        theta = theta + update(LOSS.gradient(n % 3, theta), n)
+        path.append(theta)
+    return np.array(path)
+
+
+def torch_adam(h: float, beta: float, rho: float, eps: float) -> Callable[[Floats, int], Floats]:
+    """``torch.optim.Adam`` as documented: exp_avg, exp_avg_sq, bias corrections, eps added to the root."""
+    state = [np.zeros(3), np.zeros(3)]
+
+    def update(g: Floats, n: int) -> Floats:
+        state[0] = beta * state[0] + (1.0 - beta) * g
+        state[1] = rho * state[1] + (1.0 - rho) * g * g
+        denominator = np.sqrt(state[1]) / np.sqrt(1.0 - rho ** (n + 1)) + eps
+        return np.asarray(-(h / (1.0 - beta ** (n + 1))) * state[0] / denominator)
+
+    return update
+
+
+def torch_rmsprop(h: float, alpha: float, eps: float) -> Callable[[Floats, int], Floats]:
+    """``torch.optim.RMSprop`` as documented: square_avg, eps added to its root."""
+    state = [np.zeros(3)]
+
+    def update(g: Floats, _n: int) -> Floats:
+        state[0] = alpha * state[0] + (1.0 - alpha) * g * g
+        return np.asarray(-h * g / (np.sqrt(state[0]) + eps))
+
+    return update
+
+
+def fake_torch(kind: str, **group: Any) -> Any:
+    return type(kind, (), {"param_groups": [group]})()
+
+
+# Thirty steps of size 0.02: rounding of a few units a step, hardly amplified.
+CLOSE = {"rtol": 1e-12, "atol": 1e-13}
+
+
+def test_translated_torch_rules_give_torch_s_iterates() -> None:
+    adam = sb.from_torch(fake_torch("Adam", betas=(0.8, 0.95), eps=1e-3))
+    np.testing.assert_allclose(
+        sb.iterate(adam, LOSS, START, 0.02, 30),
+        by_gradients(torch_adam(0.02, 0.8, 0.95, 1e-3), 0.02, 30),
+        **CLOSE,
+    )
+    rmsprop = sb.from_torch(fake_torch("RMSprop", alpha=0.9, eps=1e-3))
+    np.testing.assert_allclose(
+        sb.iterate(rmsprop, LOSS, START, 0.02, 30),
+        by_gradients(torch_rmsprop(0.02, 0.9, 1e-3), 0.02, 30),
+        **CLOSE,
+    )
+
+
+@pytest.mark.parametrize("kind", ["Adam", "RMSprop"])
+def test_iterates_are_torch_s_own(kind: str) -> None:
+    torch = pytest.importorskip("torch", reason="torch is not installed (pip install stepbias[torch])")
+    weight = torch.tensor(START, dtype=torch.float64, requires_grad=True)
+    options = {"Adam": {"betas": (0.8, 0.95)}, "RMSprop": {"alpha": 0.9}}[kind]
+    optimizer = getattr(torch.optim, kind)([weight], lr=0.02, eps=1e-3, **options)
+    path = [START]
+    for n in range(30):
+        weight.grad = torch.tensor(LOSS.gradient(n % 3, weight.detach().numpy()))
+        optimizer.step()
+        path.append(weight.detach().numpy().copy())
+    found = sb.iterate(sb.from_torch(optimizer), LOSS, START, 0.02, 30)
+    np.testing.assert_allclose(found, path, **CLOSE)
+
+
+@pytest.mark.parametrize(
+    ("name", "options"),
+    [
+        ("adam", {}),
+        ("adam", {"b1": 0.8, "b2": 0.95, "eps": 1e-3}),
+        ("adam", {"b1": 0.8, "b2": 0.95, "eps": 0.0, "eps_root": 1e-3}),
+        ("adam", {"b1": 0.0, "b2": 0.0, "eps": 1e-2, "eps_root": 1e-3}),
+        ("rmsprop", {}),
+        ("rmsprop", {"decay": 0.8, "eps": 1e-3}),
+        ("rmsprop", {"decay": 0.8, "eps": 1e-3, "eps_in_sqrt": False}),
+        ("rmsprop", {"decay": 0.8, "eps": 1e-3, "bias_correction": True}),
+    ],
+)
+def test_iterates_are_optax_s(name: str, options: dict[str, Any]) -> None:
+    optax = pytest.importorskip("optax", reason="optax is not installed (pip install stepbias[network])")
+    import jax
+
+    with jax.enable_x64(True):
+        rule = getattr(optax, name)(learning_rate=0.02, **options)
+        theta = jax.numpy.asarray(START)
+        assert theta.dtype == np.float64
+        state, path = rule.init(theta), [START]
+        for n in range(30):
+            gradient = jax.numpy.asarray(LOSS.gradient(n % 3, np.asarray(theta)))
+            updates, state = rule.update(gradient, state, theta)
+            theta = optax.apply_updates(theta, updates)
+            path.append(np.asarray(theta))
+    found = sb.iterate(sb.from_optax(name, **options), LOSS, START, 0.02, 30)
+    np.testing.assert_allclose(found, path, **CLOSE)
+
+
+# the flow ----------------------------------------------------------------------------------------
+
+OPTIMIZERS: list[AdamFamily] = [
+    ADAM,
+    sb.Adam(0.8, 0.9, eps=1e-1),
+    sb.Adam(0.5, 0.9, 0.1, 1e-2, bias_correction=False),
+    sb.RMSProp(0.9, 0.0, 1e-2),
+]
+
+
+def tight_flow(optimizer: AdamFamily, theta0: Floats, h: float, steps: int, order: int = 2) -> Floats:
+    """The modified equation piece by piece with a method of order 8 at its tightest tolerance."""
+    path = [theta0]
+    for n in range(steps):
+        schedule = np.arange(n + 1) % LOSS.batches
+
+        def field(_t: float, theta: Floats, n: int = n, schedule: Any = schedule) -> Floats:
+            return sb.vector_field(optimizer, LOSS, theta, n, h, schedule, order)
+
+        solved = solve_ivp(field, (n * h, (n + 1) * h), path[-1], "DOP853", rtol=3e-14, atol=1e-15)
+        path.append(solved.y[:, -1])
+    return np.array(path)
+
+
+@pytest.mark.parametrize("order", [1, 2])
+@pytest.mark.parametrize("optimizer", OPTIMIZERS)
+def test_flow_solves_the_modified_equation(optimizer: AdamFamily, order: int) -> None:
+    # h = 1/64 and two steps of order 4 a piece: (1/128)^4 = 4e-9 times a constant below 100, accumulated over 12 pieces of length 1/64.
+    exact = tight_flow(optimizer, START, 1 / 64, 12, order)
+    found = sb.flow(optimizer, LOSS, START, 1 / 64, 12, order=order)
+    np.testing.assert_allclose(found, exact, rtol=0.0, atol=1e-7)
+    # and the tolerance sees the h-term: without it the paths part by far more
+    other = sb.flow(optimizer, LOSS, START, 1 / 64, 12, order=3 - order)
+    assert np.abs(other - exact).max() > 1e-4
+
+
+@pytest.mark.parametrize(("tableau", "order"), [(CLASSICAL, 4), (HEUN, 3)])
+@pytest.mark.parametrize("optimizer", OPTIMIZERS)
+def test_integrator_has_its_order(optimizer: AdamFamily, tableau: Tableau, order: int) -> None:
+    # Three pieces of the same length, so that the field jumps; only the number of substeps changes. No gradient component vanishes on the way.
+    exact = tight_flow(optimizer, START, 0.05, 3)[-1]
+    errors = [
+        np.linalg.norm(reference.flow(optimizer, LOSS, START, 0.05, 3, tableau, substeps)[-1] - exact)
+        for substeps in (4, 8, 16)
+    ]
+    slopes = np.log2(np.array(errors[:-1]) / np.array(errors[1:]))
+    # The next order contributes a relative 1/substeps times a constant of a few.
+    assert abs(slopes[-1] - order) < 0.25, (errors, slopes)
+
+
+def test_public_flow_is_two_classical_steps_a_piece() -> None:
+    np.testing.assert_array_equal(
+        sb.flow(ADAM, LOSS, START, 0.1, 9),
+        reference.flow(ADAM, LOSS, START, 0.1, 9, CLASSICAL, 2),
+    )
+
+
+def test_order_conditions_of_the_tableaus() -> None:
+    for tableau, order in ((CLASSICAL, 4), (HEUN, 3)):
+        b, c = tableau.weight, tableau.scale
+        assert b.sum() == pytest.approx(1.0, abs=1e-15)
+        for power in range(1, order):
+            assert b @ c**power == pytest.approx(1.0 / (power + 1), abs=1e-15)
+        assert b[1:] @ (c[1:] * c[:-1]) == pytest.approx(1.0 / 6.0, abs=1e-15)  # sum b_i a_ij c_j
+
+
+# accumulation ------------------------------------------------------------------------------------
+
+LONG = 2**18
+FAR = 9.25  # far from 0: a plain sum rounds to units of 2^-49
+
+
+@functools.cache
+def slope_loss() -> sb.Loss:
+    """E = sin(theta / 8 + 1) in one parameter, full batch."""
+    return sb.Loss.sinusoids([[1.0]], [[0.125]], [[1.0]])
+
+
+@numba.njit(error_model="numpy")  # type: ignore[misc]
+def plain_iterate(theta, h, steps, beta, rho, inner):  # type: ignore[no-untyped-def]
+    """The optimizer in double precision without compensation."""
+    m = v = 0.0
+    for n in range(steps):
+        g = 0.125 * np.cos(0.125 * theta + 1.0)
+        m = beta * m + (1.0 - beta) * g
+        v = rho * v + (1.0 - rho) * g * g
+        mean, square = m / (1.0 - beta ** (n + 1)), v / (1.0 - rho ** (n + 1))
+        theta -= h * mean / np.sqrt(square + inner)
+    return theta
+
+
+@numba.njit(error_model="numpy")  # type: ignore[misc]
+def plain_flow(theta, h, steps, inner):  # type: ignore[no-untyped-def]
+    """The leading field by two classical steps a piece, without compensation."""
+    part = 0.5 * h
+    for _ in range(2 * steps):
+        total = rate = 0.0
+        for scale, weight in ((0.0, 1.0), (0.5, 2.0), (0.5, 2.0), (1.0, 1.0)):
+            g = 0.125 * np.cos(0.125 * (theta + scale * part * rate) + 1.0)
+            rate = -g / np.sqrt(g * g + inner)
+            total += weight / 6.0 * rate
+        theta += part * total
+    return theta
+
+
+def extended_iterate(theta: float, h: float, steps: int, beta: float, rho: float, inner: float) -> Any:
+    """The same in extended precision, NumPy scalars of 64 bits of mantissa."""
+    number = np.longdouble
+    one, x, slope = number(1), number(theta), number(0.125)
+    b, r = number(beta), number(rho)
+    m = v = number(0)
+    power_b, power_r = one, one
+    for _ in range(steps):
+        g = slope * np.cos(slope * x + one)
+        m = b * m + (one - b) * g
+        v = r * v + (one - r) * g * g
+        power_b, power_r = power_b * b, power_r * r
+        x = x - number(h) * (m / (one - power_b)) / np.sqrt(v / (one - power_r) + number(inner))
+    return x
+
+
+def extended_flow(theta: float, horizon: float, inner: float, steps: int = 2**12) -> Any:
+    """The leading flow in extended precision; (1/4096)^4 = 4e-15 times a fifth derivative below 1e-4 is far below a double's rounding."""
+    number = np.longdouble
+    x, slope, part = number(theta), number(0.125), number(horizon) / steps
+
+    def rate(y: Any) -> Any:
+        g = slope * np.cos(slope * y + number(1))
+        return -g / np.sqrt(g * g + number(inner))
+
+    for _ in range(steps):
+        first = rate(x)
+        second = rate(x + part / 2 * first)
+        third = rate(x + part / 2 * second)
+        x = x + part / 6 * (first + 2 * second + 2 * third + rate(x + part * third))
+    return x
+
+
+needs_extended = pytest.mark.skipif(
+    np.finfo(np.longdouble).nmant <= np.finfo(np.float64).nmant,
+    reason="this platform's long double is a double",
+)
+
+
+@needs_extended
+def test_compensated_iterates_keep_the_digits() -> None:
+    h, optimizer = 1.0 / LONG, sb.Adam(0.5, 0.7, 0.0, 0.01)
+    exact = extended_iterate(FAR, h, LONG, 0.5, 0.7, 0.01)
+    found = sb.iterate(optimizer, slope_loss(), [FAR], h, LONG)[-1, 0]
+    plain = plain_iterate(FAR, h, LONG, 0.5, 0.7, 0.01)
+    unit = np.spacing(FAR)
+    # One unit: the final rounding, and rates of size < 1 that are wrong by a few parts in 2^53 over a time of 1.
+    assert abs(found - exact) <= unit
+    assert abs(plain - exact) > 8 * unit
+
+
+@needs_extended
+def test_compensated_flow_keeps_the_digits() -> None:
+    steps, optimizer = LONG // 4, sb.Adam(0.5, 0.7, 0.0, 0.01)  # eight field evaluations a step
+    exact = extended_flow(FAR, 1.0, 0.01)
+    found = sb.flow(optimizer, slope_loss(), [FAR], 1.0 / steps, steps, order=1)[-1, 0]
+    plain = plain_flow(FAR, 1.0 / steps, steps, 0.01)
+    unit = np.spacing(FAR)
+    assert abs(found - exact) <= unit
+    assert abs(plain - exact) > 8 * unit
+
+
+# the global error --------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("order", [1, 2])
+@pytest.mark.parametrize("optimizer", OPTIMIZERS)
+def test_global_error_is_the_largest_distance(optimizer: AdamFamily, order: int) -> None:
+    schedule = sb.IID(3, seed=1)
+    gap = sb.iterate(optimizer, LOSS, START, 0.02, 40, schedule) - sb.flow(
+        optimizer, LOSS, START, 0.02, 40, schedule, order
+    )
+    found = sb.global_error(optimizer, LOSS, START, 0.02, 40, schedule, order)
+    assert isinstance(found, float)
+    # The stored paths are rounded to doubles of size 1, the lockstep difference is not.
+    assert found == pytest.approx(np.linalg.norm(gap, axis=1).max(), abs=1e-15)
+
+
+def test_substeps_refine_the_flow_only() -> None:
+    coarse, fine, finest = (
+        sb.global_error(ADAM, LOSS, START, 0.02, 10, substeps=substeps) for substeps in (1, 4, 16)
+    )
+    assert abs(fine - finest) < abs(coarse - finest) / 16
+
+
+# arguments ---------------------------------------------------------------------------------------
+
+PATHS: dict[str, Any] = {"iterate": sb.iterate, "flow": sb.flow, "global_error": sb.global_error}
+POINTS: dict[str, Any] = {"vector_field": sb.vector_field, "memory_terms": sb.memory_terms}
+FUNCTIONS = PATHS | POINTS
+
+
+@pytest.fixture(autouse=True)
+def _nothing_started(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> None:
+    """In the tests of refusals no block may be computed."""
+    if "refused" not in request.node.name:
+        return
+
+    def work(*_: Any) -> None:
+        raise AssertionError("work was begun before the arguments were checked")
+
+    monkeypatch.setattr(trajectories, "for_each_block", work)
+    monkeypatch.setattr(measure_module, "for_each_block", work)
+
+
+def call(name: str, **changes: Any) -> Any:
+    """The function with one argument replaced; theta0 and steps stand for theta and n where it takes those."""
+    given_arguments: dict[str, Any] = {
+        "optimizer": ADAM,
+        "loss": LOSS,
+        "theta0": START,
+        "h": 0.1,
+        "steps": 4,
+        "schedule": None,
+    } | changes
+    if name in POINTS:
+        given_arguments["theta"] = given_arguments.pop("theta0")
+        given_arguments["n"] = given_arguments.pop("steps")
+    if name == "memory_terms":
+        del given_arguments["h"]
+    return FUNCTIONS[name](**given_arguments)
+
+
+BAD: list[tuple[str, Any, type, str]] = [
+    ("optimizer", None, TypeError, "optimizer = None"),
+    ("optimizer", "adam", TypeError, "optimizer = 'adam'"),
+    ("loss", 3.0, TypeError, "loss = 3.0"),
+    ("theta0", [0.1, np.nan, 0.2], ValueError, "theta"),
+    ("theta0", [0.1, np.inf, 0.2], ValueError, "inf, 0.2] is not finite"),
+    ("theta0", [0.1, 0.2], ValueError, "shape (2,); accepted: (3,) or (B, 3)"),
+    ("theta0", 1.0, ValueError, "shape (); accepted: (3,)"),
+    ("theta0", np.zeros((2, 2, 3)), ValueError, "shape (2, 2, 3); accepted: (3,)"),
+    ("theta0", np.zeros((0, 3)), ValueError, "0 problems"),
+    ("theta0", [[1.0, 2.0, 3.0], [1.0]], ValueError, "rows of unequal lengths"),
+    ("theta0", ["a", "b", "c"], TypeError, "['a', 'b', 'c'] has type list"),
+    ("theta0", None, TypeError, "None has type NoneType"),
+    ("theta0", [1j, 0.0, 0.0], TypeError, "[1j, 0.0, 0.0] has type list"),
+    ("h", 0.0, ValueError, "h = 0.0; accepted: a number > 0"),
+    ("h", -0.1, ValueError, "h = -0.1; accepted: a number > 0"),
+    ("h", np.nan, ValueError, "h = nan is not finite"),
+    ("h", np.inf, ValueError, "h = inf is not finite"),
+    ("h", [0.1, -0.1], ValueError, "h = [0.1, -0.1]; accepted"),
+    ("h", [[0.1]], ValueError, "h = [[0.1]]; accepted"),
+    ("h", "0.1", TypeError, "h = '0.1' has type str"),
+    ("h", None, TypeError, "h = None has type NoneType"),
+    ("steps", -1, ValueError, " = -1; accepted: an integer >= 0"),
+    ("steps", 3.0, TypeError, " = 3.0 has type float; accepted: an integer >= 0"),
+    ("steps", True, TypeError, " = True is a bool; accepted: an integer >= 0"),
+    ("steps", "4", TypeError, " = '4' has type str; accepted: an integer >= 0"),
+    ("steps", None, TypeError, " = None has type NoneType; accepted"),
+    ("schedule", [0, 1, 2, 3, 0], ValueError, "schedule contains 3; accepted: indices 0 .. 2"),
+    ("schedule", [0, 1, -1, 2, 0], ValueError, "schedule contains -1; accepted"),
+    ("schedule", [0, 1, 2], ValueError, "schedule has shape (3,); accepted: ("),
+    ("schedule", [0.0] * 5, TypeError, "schedule = [0.0, 0.0, 0.0, 0.0, 0.0]; accepted: Cyclic"),
+    ("schedule", "cyclic", TypeError, "schedule = 'cyclic'; accepted: Cyclic"),
+    ("schedule", sb.Cyclic(2), ValueError, "schedule = Cyclic(m=2) has m = 2; the loss has 3"),
+    ("schedule", np.zeros((2, 5), int), ValueError, "theta"),
+    ("device", "cuda", ValueError, "device = 'cuda'; accepted: 'cpu'"),
+    ("device", "tpu", ValueError, "device = 'tpu'; accepted: 'cpu'"),
+    ("device", None, ValueError, "device = None; accepted: 'cpu'"),
+]
+
+
+@pytest.mark.parametrize("function", FUNCTIONS)
+@pytest.mark.parametrize(("name", "value", "error", "words"), BAD)
+def test_bad_arguments_are_refused(
+    function: str, name: str, value: Any, error: type, words: str
+) -> None:
+    if name == "h" and function == "memory_terms":
+        pytest.skip("memory_terms has no step size")
+    changes = {name: value}
+    if name == "schedule" and np.ndim(value) == 2:  # two schedules for three problems
+        changes["theta0"] = np.zeros((3, 3))
+    with pytest.raises(error) as caught:
+        call(function, **changes)
+    message = str(caught.value)
+    shown = {"theta0": "theta", "steps": "n"}.get(name, name) if function in POINTS else name
+    assert shown in message
+    assert words in message
+    assert "accepted" in message or "the loss has" in message
+
+
+@pytest.mark.parametrize("function", ["flow", "vector_field", "global_error"])
+@pytest.mark.parametrize("order", [0, 3, True, 2.0, "2", None])
+def test_other_orders_are_refused(function: str, order: Any) -> None:
+    with pytest.raises(ValueError, match=rf"order = {order!r}; accepted: 1 .* or 2"):
+        call(function, order=order)
+
+
+@pytest.mark.parametrize("function", FUNCTIONS)
+@pytest.mark.parametrize("steps", [10**12, 2**63, 10**30])
+def test_more_steps_than_memory_are_refused(function: str, steps: int) -> None:
+    with pytest.raises(ValueError, match=r"(steps|n \+ 1) = \d+ needs .* GiB .*accepted: what fits"):
+        call(function, steps=steps)
+
+
+@pytest.mark.parametrize("function", ["iterate", "flow"])
+def test_trajectories_larger_than_memory_are_refused(
+    function: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    # The tables of the weights fit, the trajectories of the problems do not.
+    monkeypatch.setattr("stepbias.kernels.blocks.os.sysconf", lambda name: 4096 if "SIZE" in name else 4)
+    with pytest.raises(ValueError, match=r"steps = 9 needs .* GiB for the trajectory \(global_error"):
+        call(function, theta0=np.zeros((100, 3)), steps=9)
+
+
+@pytest.mark.parametrize(
+    ("substeps", "error"), [(0, ValueError), (-2, ValueError), (1.0, TypeError), (True, TypeError)]
+)
+def test_bad_substeps_are_refused(substeps: Any, error: type) -> None:
+    with pytest.raises(error, match=rf"substeps = {substeps!r}.*accepted: an integer >= 1"):
+        call("global_error", substeps=substeps)
