@@ -39,11 +39,13 @@ class FieldState(NamedTuple):
 def make_field_state(batches: int, dim: int, lanes: int) -> FieldState:
     """Allocate the arrays of a block once."""
     gradients, first, second = np.zeros((3, batches, dim, lanes))
-    return FieldState(gradients, first, second, make_sum_state(batches, dim * lanes), np.zeros((dim, lanes)))
+    return FieldState(
+        gradients, first, second, make_sum_state(batches, dim * lanes), np.zeros((dim, lanes))
+    )
 
 
 @kernel()
-def lagged_products(oracle_products, data, theta, state):  # type: ignore[no-untyped-def]
+def lagged_products(oracle_products, data, theta, state):
     """Hessian-vector products of the lag vectors, summed over batches into ``first[0]`` (2 L + Lbar) and ``second[0]`` (2 P + Pbar)."""
     m, p, lanes = state.gradients.shape
     shape = (m, p, lanes)
@@ -69,7 +71,7 @@ def lagged_products(oracle_products, data, theta, state):  # type: ignore[no-unt
 
 
 @kernel()
-def evaluate_sums(oracle_gradients, oracle_products, data, rule, variant, n, theta, state):  # type: ignore[no-untyped-def]
+def evaluate_sums(oracle_gradients, oracle_products, data, rule, variant, n, theta, state):
     """Gradients, memory sums and products at step n: M and V in ``state.sums``, 2 L + Lbar and 2 P + Pbar in ``state.first[0]``, ``state.second[0]``."""
     m, p, lanes = state.gradients.shape
     oracle_gradients(theta, data.ints, data.reals, data.work, state.gradients)
@@ -79,18 +81,26 @@ def evaluate_sums(oracle_gradients, oracle_products, data, rule, variant, n, the
 
 
 @kernel()
-def _combine(rule, factors, second_order, h, state, out):  # type: ignore[no-untyped-def]
+def _combine(rule, factors, second_order, h, state, out):
     """R and the right-hand side from M, V and the two lag sums; all arrays flat over (component, lane)."""
     root = state.root.reshape(out.shape[0])
     sums = state.sums
     if second_order:
         m = state.first.shape[0]
-        first, second = state.first.reshape((m, out.shape[0]))[0], state.second.reshape((m, out.shape[0]))[0]
+        first, second = (
+            state.first.reshape((m, out.shape[0]))[0],
+            state.second.reshape((m, out.shape[0]))[0],
+        )
         for i in range(out.shape[0]):
             r = _root(sums.square[i], rule.eps_root)
             root[i] = r
             out[i] = _rate(
-                factors[0] * sums.mean[i], factors[1] * r, rule.eps, factors[6] * first[i], factors[6] * second[i], h[i]
+                factors[0] * sums.mean[i],
+                factors[1] * r,
+                rule.eps,
+                factors[6] * first[i],
+                factors[6] * second[i],
+                h[i],
             )
     else:
         for i in range(out.shape[0]):
@@ -100,9 +110,7 @@ def _combine(rule, factors, second_order, h, state, out):  # type: ignore[no-unt
 
 
 @kernel()
-def evaluate_field(  # type: ignore[no-untyped-def]
-    oracle_gradients, oracle_products, data, rule, variant, n, theta, h, state, out
-):
+def evaluate_field(oracle_gradients, oracle_products, data, rule, variant, n, theta, h, state, out):
     """The modified field at step n.
 
     Parameters
@@ -128,5 +136,7 @@ def evaluate_field(  # type: ignore[no-untyped-def]
         evaluate_sums(oracle_gradients, oracle_products, data, rule, variant, n, theta, state)
     else:
         oracle_gradients(theta, data.ints, data.reals, data.work, state.gradients)
-        averages(rule, n, state.gradients.reshape((m, p * lanes)), state.sums.mean, state.sums.square)
+        averages(
+            rule, n, state.gradients.reshape((m, p * lanes)), state.sums.mean, state.sums.square
+        )
     _combine(rule, factors, second_order, h.reshape(p * lanes), state, out.reshape(p * lanes))

@@ -10,7 +10,15 @@ from numpy.typing import NDArray
 
 from stepbias.kernels.blocks import Ensemble, for_each_block
 from stepbias.kernels.field import Data
-from stepbias.kernels.trajectory import CLASSICAL, HEUN, Position, Tableau, make_flow_state, make_watch, run_lockstep
+from stepbias.kernels.trajectory import (
+    CLASSICAL,
+    HEUN,
+    Position,
+    Tableau,
+    make_flow_state,
+    make_watch,
+    run_lockstep,
+)
 from stepbias.theory.optimizers import Adam, AdamFamily
 from stepbias.theory.variants import STATEMENT, Variant
 
@@ -47,8 +55,8 @@ _FINE = 512
 def resolution(steps: int) -> Method:
     """Two resolutions whose global difference bounds the solver error of the reported one.
 
-    Few steps: two classical Runge-Kutta steps a piece against one. Many: one classical step (order 4) against one step of Heun's method (order 3); the difference is then the error of
-    the method of order 3, which overstates that of the reported one.
+    Few steps: two classical Runge-Kutta steps a piece against one. Many: one classical step (order 4) against one step of Heun's method (order 3);
+    the difference is then the error of the method of order 3, which overstates that of the reported one.
     """
     if steps < _FINE:
         return Method(CLASSICAL, 2, CLASSICAL, 1)
@@ -61,12 +69,20 @@ def field_optimizer(optimizer: AdamFamily, variant: Variant) -> AdamFamily:
     if variant.swap_eps:
         changed = replace(changed, eps=changed.eps_root, eps_root=changed.eps)
     if variant.flip_bias_correction:
-        changed = Adam(changed.beta, changed.rho, changed.eps, changed.eps_root, not changed.bias_correction)
+        changed = Adam(
+            changed.beta, changed.rho, changed.eps, changed.eps_root, not changed.bias_correction
+        )
     return changed
 
 
 def measure(
-    ensemble: Ensemble, steps: int, variant: Variant = STATEMENT, *, method: Method | None = None, check: bool = True, local: bool = False
+    ensemble: Ensemble,
+    steps: int,
+    variant: Variant = STATEMENT,
+    *,
+    method: Method | None = None,
+    check: bool = True,
+    local: bool = False,
 ) -> Measurement:
     """Run both trajectories of every problem.
 
@@ -84,10 +100,15 @@ def measure(
         Put the iterate back on the flow before every step: the error is then the largest one-step defect, with the gradient history taken along the flow.
     """
     loss = ensemble.loss
+    count = ensemble.problems
     results = Measurement(
-        *(np.empty(ensemble.problems) for _ in range(3)),
-        np.empty((ensemble.problems, loss.dim)),
-        *(np.empty(ensemble.problems) for _ in range(3)),
+        error=np.empty(count),
+        solver=np.empty(count),
+        distance=np.empty(count),
+        difference=np.empty((count, loss.dim)),
+        root=np.empty(count),
+        drift=np.empty(count),
+        size=np.empty(count),
     )
     flow_of = field_optimizer(ensemble.optimizer, variant)
     oracle = loss.source.oracle
@@ -124,4 +145,3 @@ def measure(
 
     for_each_block(ensemble, work)
     return results
-

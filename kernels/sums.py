@@ -4,8 +4,9 @@ At a fixed theta let T_k be the sum of U^(l) over l < k. The sums that the print
 
     A_b = sum over k < n with batch b of beta^(n-k) (1 - beta) (T_n - T_k),
 
-are accumulated with the prefix sums T_k, so that step k touches only the accumulator of its own batch. The subtraction costs at most a factor (window length) (1 - beta)
-in rounding, since the window is as long as the slowest memory and T starts at 0 at its beginning; the sums enter the field multiplied by h.
+are accumulated with the prefix sums T_k, so that step k touches only the accumulator of its own batch. The subtraction costs at most a factor
+(window length) (1 - beta) in rounding, since the window is as long as the slowest memory and T starts at 0 at its beginning; the sums enter the field
+multiplied by h.
 
 Arrays are flat over (component, lane): every loop below is one contiguous range that LLVM vectorises.
 """
@@ -18,7 +19,14 @@ import numpy as np
 from numpy.typing import NDArray
 
 from stepbias.kernels.elementary import reciprocal_root
-from stepbias.kernels.jit import aligned, contracted, contracted_inline, inline, kernel, wide_vectors
+from stepbias.kernels.jit import (
+    aligned,
+    contracted,
+    contracted_inline,
+    inline,
+    kernel,
+    wide_vectors,
+)
 from stepbias.theory import adam
 
 Floats = NDArray[np.float64]
@@ -51,8 +59,8 @@ _CHUNK = 32
 class SumState(NamedTuple):
     """Scratch and results of :func:`memory_sums` for P = p L flat entries and m batches; Q is P rounded up.
 
-    After the call ``mean`` holds M, ``square`` V (both corrected), ``step`` U^(n), ``mean_lag[b]`` the vector that H_b multiplies to give 2 L + Lbar summed over b, and
-    ``square_lag[b]`` the one for 2 P + Pbar.
+    After the call ``mean`` holds M, ``square`` V (both corrected), ``step`` U^(n), ``mean_lag[b]`` the vector that H_b multiplies to give 2 L + Lbar
+    summed over b, and ``square_lag[b]`` the one for 2 P + Pbar.
     """
 
     mean: Floats  # (P,)
@@ -71,15 +79,21 @@ def make_sum_state(batches: int, size: int) -> SumState:
     """Allocate the arrays of a block once."""
     padded = -(-size // _CHUNK) * _CHUNK
     return SumState(
-        *(aligned(size) for _ in range(3)),
-        *(aligned((batches, size)) for _ in range(2)),
-        aligned((3, padded)),
-        *(aligned((batches, padded)) for _ in range(4)),
+        mean=aligned(size),
+        square=aligned(size),
+        step=aligned(size),
+        mean_lag=aligned((batches, size)),
+        square_lag=aligned((batches, size)),
+        running=aligned((3, padded)),
+        fresh_mean=aligned((batches, padded)),
+        fresh_square=aligned((batches, padded)),
+        mean_total=aligned((batches, padded)),
+        square_total=aligned((batches, padded)),
     )
 
 
 @kernel()
-def averages(rule, n, gradients, mean, square):  # type: ignore[no-untyped-def]
+def averages(rule, n, gradients, mean, square):
     """M (corrected) and V (corrected) at step n from the class weights: O(m P)."""
     for i in range(mean.shape[0]):
         mean[i] = 0.0
@@ -94,7 +108,7 @@ def averages(rule, n, gradients, mean, square):  # type: ignore[no-untyped-def]
 
 
 @contracted
-def _steps(rule, first, n, state):  # type: ignore[no-untyped-def]
+def _steps(rule, first, n, state):
     """Steps first .. n - 1: moving averages, U, prefix sums, and the accumulators sum_k power * T_k of every batch.
 
     The test for eps does not depend on the loops; LLVM makes two loops of them.
@@ -105,7 +119,12 @@ def _steps(rule, first, n, state):  # type: ignore[no-untyped-def]
     inside = eps == 0.0
     for k in range(first, n):
         b = rule.batch[k]
-        g, gg, a, c = state.fresh_mean[b], state.fresh_square[b], state.mean_total[b], state.square_total[b]
+        g, gg, a, c = (
+            state.fresh_mean[b],
+            state.fresh_square[b],
+            state.mean_total[b],
+            state.square_total[b],
+        )
         mc, sc = rule.mean_correction[k], rule.square_correction[k]
         w, r = rule.mean_power[n - k], rule.square_power[n - k]
         for i in range(mean.shape[0]):
@@ -123,7 +142,7 @@ def _steps(rule, first, n, state):  # type: ignore[no-untyped-def]
 
 
 @kernel()
-def _begin(rule, first, gradients, state):  # type: ignore[no-untyped-def]
+def _begin(rule, first, gradients, state):
     """State before step ``first``: uncorrected averages by the class weights, the weighted new entries of every batch, everything else zero."""
     state.running[:, :] = 0.0
     state.mean_total[:, :] = 0.0
@@ -142,7 +161,7 @@ def _begin(rule, first, gradients, state):  # type: ignore[no-untyped-def]
 
 
 @kernel()
-def _finish(rule, n, short_memory, gradients, factors, state):  # type: ignore[no-untyped-def]
+def _finish(rule, n, short_memory, gradients, factors, state):
     """M, V, U at step n, then 2 L A_b + Lbar w_b U and its square counterpart, with the factors on the named terms."""
     prefix, size = state.running[2], state.step.shape[0]
     if short_memory and n > 0:
@@ -158,7 +177,12 @@ def _finish(rule, n, short_memory, gradients, factors, state):  # type: ignore[n
         past_w = rule.beta * rule.mean_weight[n - 1, b] if n > 0 else 0.0
         past_r = rule.rho * rule.square_weight[n - 1, b] if n > 0 else 0.0
         now_w, now_r = rule.mean_weight[n, b], rule.square_weight[n, b]
-        a, c, total_a, total_c = state.mean_lag[b], state.square_lag[b], state.mean_total[b], state.square_total[b]
+        a, c, total_a, total_c = (
+            state.mean_lag[b],
+            state.square_lag[b],
+            state.mean_total[b],
+            state.square_total[b],
+        )
         for i in range(size):
             t, u = prefix[i], state.step[i]
             a[i] = mc * (2.0 * factors[2] * (past_w * t - total_a[i]) + factors[3] * now_w * u)
@@ -166,7 +190,7 @@ def _finish(rule, n, short_memory, gradients, factors, state):  # type: ignore[n
 
 
 @kernel()
-def _constant_direction(rule, n, gradients, factors, state):  # type: ignore[no-untyped-def]
+def _constant_direction(rule, n, gradients, factors, state):
     """Full batch with bias correction: U does not depend on the step, T_n - T_k = (n - k) U."""
     averages(rule, n, gradients, state.mean, state.square)
     w = rule.mean_correction[n] * rule.mean_weight[n, 0]
@@ -181,7 +205,7 @@ def _constant_direction(rule, n, gradients, factors, state):  # type: ignore[no-
 
 
 @kernel()
-def memory_sums(rule, n, short_memory, gradients, factors, state):  # type: ignore[no-untyped-def]
+def memory_sums(rule, n, short_memory, gradients, factors, state):
     """All sums at step n from the batch gradients (m, P) at one theta.
 
     Parameters

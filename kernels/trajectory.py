@@ -1,7 +1,7 @@
 """The two trajectories of a block of problems: the discrete iterates and the flow of the modified equation, in lockstep.
 
-Both are accumulated in compensated form (high part + low part): N updates of size h would otherwise lose log10(N) digits, and the difference of the two is what is
-measured. The low parts enter the difference.
+Both are accumulated in compensated form (high part + low part): N updates of size h would otherwise lose log10(N) digits, and the difference of the
+two is what is measured. The low parts enter the difference.
 """
 
 from __future__ import annotations
@@ -52,9 +52,9 @@ class FlowState(NamedTuple):
 class Watch(NamedTuple):
     """What is observed along a run, per lane; maxima over the steps unless said otherwise.
 
-    ``error`` is the 2-norm of iterate - flow; ``solver`` the 2-norm of the difference of the two resolutions of the flow; ``distance`` the 2-norm of flow - start at
-    the end; ``difference`` the signed vector iterate - flow at the end, (p, L); ``root`` the smallest R on the flow; ``drift`` the largest |D'/D| on the flow;
-    ``size`` the largest |theta_j| seen on the flow.
+    ``error`` is the 2-norm of iterate - flow; ``solver`` the 2-norm of the difference of the two resolutions of the flow; ``distance`` the 2-norm of
+    flow - start at the end; ``difference`` the signed vector iterate - flow at the end, (p, L); ``root`` the smallest R on the flow; ``drift`` the
+    largest |D'/D| on the flow; ``size`` the largest |theta_j| seen on the flow.
     """
 
     error: Floats
@@ -75,11 +75,13 @@ def make_flow_state(batches: int, dim: int, lanes: int) -> FlowState:
 def make_watch(dim: int, lanes: int) -> Watch:
     """Results before the first step."""
     error, solver, distance, drift, size = np.zeros((5, lanes))
-    return Watch(error, solver, distance, np.zeros((dim, lanes)), np.full(lanes, np.inf), drift, size)
+    return Watch(
+        error, solver, distance, np.zeros((dim, lanes)), np.full(lanes, np.inf), drift, size
+    )
 
 
 @inline
-def _add(high, low, change):  # type: ignore[no-untyped-def]
+def _add(high, low, change):
     """(high + low) + change as a new pair, exact up to the rounding of the low part (two-sum of Knuth)."""
     change += low
     total = high + change
@@ -88,7 +90,7 @@ def _add(high, low, change):  # type: ignore[no-untyped-def]
 
 
 @kernel()
-def advance_iterate(oracle_gradient, data, rule, n, h, position, mean, square, gradient):  # type: ignore[no-untyped-def]
+def advance_iterate(oracle_gradient, data, rule, n, h, position, mean, square, gradient):
     """Step n of the optimizer: updates ``position``, ``mean``, ``square`` (uncorrected), each (p, L)."""
     oracle_gradient(rule.batch[n], position.high, data.ints, data.reals, data.work, gradient)
     mc, sc = rule.mean_correction[n], rule.square_correction[n]
@@ -107,15 +109,20 @@ def advance_iterate(oracle_gradient, data, rule, n, h, position, mean, square, g
 
 
 @kernel()
-def _stage(position, rate, scale, h, out):  # type: ignore[no-untyped-def]
+def _stage(position, rate, scale, h, out):
     size = out.size
-    base, step, slope, target = position.high.reshape(size), h.reshape(size), rate.reshape(size), out.reshape(size)
+    base, step, slope, target = (
+        position.high.reshape(size),
+        h.reshape(size),
+        rate.reshape(size),
+        out.reshape(size),
+    )
     for i in range(size):
         target[i] = base[i] + scale * step[i] * slope[i]
 
 
 @kernel()
-def _accumulate(rate, weight, total):  # type: ignore[no-untyped-def]
+def _accumulate(rate, weight, total):
     size = total.size
     target, slope = total.reshape(size), rate.reshape(size)
     for i in range(size):
@@ -123,7 +130,7 @@ def _accumulate(rate, weight, total):  # type: ignore[no-untyped-def]
 
 
 @kernel()
-def _land(part, h, total, position):  # type: ignore[no-untyped-def]
+def _land(part, h, total, position):
     """position += part h total, compensated."""
     size = total.size
     step, slope = h.reshape(size), total.reshape(size)
@@ -133,13 +140,24 @@ def _land(part, h, total, position):  # type: ignore[no-untyped-def]
 
 
 @kernel()
-def advance_flow(  # type: ignore[no-untyped-def]
-    oracle_gradients, oracle_products, data, rule, variant, n, h, tableau, substeps, position, state, watch
+def advance_flow(
+    oracle_gradients,
+    oracle_products,
+    data,
+    rule,
+    variant,
+    n,
+    h,
+    tableau,
+    substeps,
+    position,
+    state,
+    watch,
 ):
     """The flow over [n h, (n+1) h] by ``substeps`` steps of a Runge-Kutta method.
 
-    The field is smooth inside a piece and jumps at its ends, so a one-step method that never leaves the piece keeps its full order. ``watch`` collects the smallest R
-    and the largest relative rate of change of D.
+    The field is smooth inside a piece and jumps at its ends, so a one-step method that never leaves the piece keeps its full order. ``watch``
+    collects the smallest R and the largest relative rate of change of D.
     """
     part = 1.0 / substeps
     p, lanes = state.stage.shape
@@ -150,7 +168,16 @@ def advance_flow(  # type: ignore[no-untyped-def]
         for index in range(tableau.scale.shape[0]):
             _stage(position, rate, part * tableau.scale[index], h, state.stage)
             evaluate_field(
-                oracle_gradients, oracle_products, data, rule, variant, n, state.stage, h, field, rate
+                oracle_gradients,
+                oracle_products,
+                data,
+                rule,
+                variant,
+                n,
+                state.stage,
+                h,
+                field,
+                rate,
             )
             if index == 0:
                 state.start_root[:, :] = field.root
@@ -166,13 +193,15 @@ def advance_flow(  # type: ignore[no-untyped-def]
 
 
 @kernel()
-def _observe(first, second, out):  # type: ignore[no-untyped-def]
+def _observe(first, second, out):
     """out[lane] = max(out[lane], 2-norm of first - second); a NaN stays."""
     p, lanes = first.high.shape
     for lane in range(lanes):
         square = 0.0
         for j in range(p):
-            gap = (first.high[j, lane] - second.high[j, lane]) + (first.low[j, lane] - second.low[j, lane])
+            gap = (first.high[j, lane] - second.high[j, lane]) + (
+                first.low[j, lane] - second.low[j, lane]
+            )
             square += gap * gap
         norm = np.sqrt(square)
         if norm > out[lane] or norm != norm:
@@ -180,8 +209,23 @@ def _observe(first, second, out):  # type: ignore[no-untyped-def]
 
 
 @kernel()
-def run_lockstep(  # type: ignore[no-untyped-def]
-    oracle, data, iterate_rule, flow_rule, variant, h, steps, method, with_check, local, iterate, flow, check, moments, states, watch
+def run_lockstep(
+    oracle,
+    data,
+    iterate_rule,
+    flow_rule,
+    variant,
+    h,
+    steps,
+    method,
+    with_check,
+    local,
+    iterate,
+    flow,
+    check,
+    moments,
+    states,
+    watch,
 ):
     """All steps of both trajectories; only what ``watch`` holds leaves the kernel.
 
@@ -223,12 +267,34 @@ def run_lockstep(  # type: ignore[no-untyped-def]
             oracle_gradient, data, iterate_rule, n, h, iterate, moments[0], moments[1], moments[2]
         )
         advance_flow(
-            oracle_gradients, oracle_products, data, flow_rule, variant, n, h, tableau, substeps, flow, states, watch
+            oracle_gradients,
+            oracle_products,
+            data,
+            flow_rule,
+            variant,
+            n,
+            h,
+            tableau,
+            substeps,
+            flow,
+            states,
+            watch,
         )
         _observe(iterate, flow, watch.error)
         if with_check:
             advance_flow(
-                oracle_gradients, oracle_products, data, flow_rule, variant, n, h, coarse, coarse_substeps, check, states, watch
+                oracle_gradients,
+                oracle_products,
+                data,
+                flow_rule,
+                variant,
+                n,
+                h,
+                coarse,
+                coarse_substeps,
+                check,
+                states,
+                watch,
             )
             _observe(flow, check, watch.solver)
     for lane in range(lanes):
@@ -242,22 +308,47 @@ def run_lockstep(  # type: ignore[no-untyped-def]
 
 
 @kernel()
-def record_iterate(oracle_gradient, data, rule, h, steps, position, moments, out):  # type: ignore[no-untyped-def]
+def record_iterate(oracle_gradient, data, rule, h, steps, position, moments, out):
     """The discrete iterates theta^(0) .. theta^(steps) of a block, out (steps + 1, p, L)."""
     out[0] = position.high
     for n in range(steps):
-        advance_iterate(oracle_gradient, data, rule, n, h, position, moments[0], moments[1], moments[2])
+        advance_iterate(
+            oracle_gradient, data, rule, n, h, position, moments[0], moments[1], moments[2]
+        )
         out[n + 1] = position.high
 
 
 @kernel()
-def record_flow(  # type: ignore[no-untyped-def]
-    oracle_gradients, oracle_products, data, rule, variant, h, steps, tableau, substeps, position, states, watch, out
+def record_flow(
+    oracle_gradients,
+    oracle_products,
+    data,
+    rule,
+    variant,
+    h,
+    steps,
+    tableau,
+    substeps,
+    position,
+    states,
+    watch,
+    out,
 ):
     """The flow at t = 0, h, .., steps h of a block, out (steps + 1, p, L)."""
     out[0] = position.high
     for n in range(steps):
         advance_flow(
-            oracle_gradients, oracle_products, data, rule, variant, n, h, tableau, substeps, position, states, watch
+            oracle_gradients,
+            oracle_products,
+            data,
+            rule,
+            variant,
+            n,
+            h,
+            tableau,
+            substeps,
+            position,
+            states,
+            watch,
         )
         out[n + 1] = position.high

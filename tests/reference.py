@@ -1,7 +1,7 @@
 """The printed sums and the update rules once more, vectorised over the steps, with bounds on their rounding.
 
-What the compiled sums must agree with beyond the few dozen steps that the double loops of ``stepbias.theory.memory`` can afford. All sums keep their printed form:
-weights are powers, the inner sums over l are taken term by term, nothing is truncated.
+What the compiled sums must agree with beyond the few dozen steps that the double loops of ``stepbias.theory.memory`` can afford. All sums keep their
+printed form: weights are powers, the inner sums over l are taken term by term, nothing is truncated.
 """
 
 from __future__ import annotations
@@ -70,9 +70,9 @@ def printed(
 ) -> Printed:
     """The sums of step n.
 
-    ``scale`` bounds the absolute values of the terms that are added anywhere on the way: M by the sum of |weight g|, U by that over D, the displacement since step k
-    by that since the beginning of the memory (the prefix sums T_n and T_k are at most that large), entries of Hessians by ``largest``, a bound on the absolute terms
-    they are sums of (default: on the entries).
+    ``scale`` bounds the absolute values of the terms that are added anywhere on the way: M by the sum of |weight g|, U by that over D, the
+    displacement since step k by that since the beginning of the memory (the prefix sums T_n and T_k are at most that large), entries of Hessians by
+    ``largest``, a bound on the absolute terms they are sums of (default: on the entries).
     """
     beta, rho = float(optimizer.beta), float(optimizer.rho)
     corrected = optimizer.bias_correction
@@ -85,7 +85,9 @@ def printed(
     U, U_scale = means / denominators, means_scale / denominators
     last = n - 1 if short_memory else n
     displacement = np.zeros_like(U)
-    displacement[:last] = np.cumsum(U[:last][::-1], axis=0)[::-1]  # row k: the sum over k <= l < last
+    displacement[:last] = np.cumsum(U[:last][::-1], axis=0)[
+        ::-1
+    ]  # row k: the sum over k <= l < last
     w, r = mean_weight[n], square_weight[n]
     memory = max(memory_of(beta, n), memory_of(rho, n))
     size = float(np.abs(hessians).max() if largest is None else largest)
@@ -131,6 +133,12 @@ def field_scale(sums: Printed, optimizer: AdamFamily, h: float) -> Floats:
     D = s.R + optimizer.eps
     square = np.divide(2.0 * s.P + s.Pbar, s.R, out=np.zeros_like(s.R), where=s.R > 0.0)
     return s.M / D + h * (s.M * square / (2.0 * D**2) + (2.0 * s.L + s.Lbar) / (2.0 * D))
+
+
+def scaled(term: str, factor: float) -> Variant:
+    """The variant with one factor changed."""
+    changes: dict[str, Any] = {term: factor}
+    return Variant(**changes)
 
 
 def compiled_field(

@@ -190,7 +190,9 @@ def from_optax(name: str, **kwargs: Any) -> AdamFamily:
     for key, value in kwargs.items():
         if key in options:
             options[key] = value
-        elif key not in _OPTAX_OFF[name] or not (value is None or (isinstance(value, int | float) and value == 0)):
+        elif key not in _OPTAX_OFF[name] or not (
+            value is None or (isinstance(value, int | float) and value == 0)
+        ):
             raise ValueError(f"{key} = {value!r}; accepted for optax.{name}: {', '.join(options)}")
     for key in ("b1", "b2", "decay"):
         if key in options:

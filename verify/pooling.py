@@ -30,9 +30,10 @@ def pool_cells(
     Returns
     -------
     Pooled
-        order: the median over the problems. interval: for the median over the cells of their median orders, free of assumptions on their law (order statistics; for fewer than eight
-        cells, where that has no answer at 99 %, Student's for the mean). verdict: refuted if any problem is (the caller has escalated those); confirmed if none is, at least half of the problems are confirmed one by one, and the interval lies on the right side of expected - 0.1 (both sides if
-        ``exact``); else inconclusive.
+        order: the median over the problems. interval: for the median over the cells of their median orders, free of assumptions on their law (order
+        statistics; for fewer than eight cells, where that has no answer at 99 %, Student's for the mean). verdict: refuted if any problem is (the
+        caller has escalated those); confirmed if none is, at least half of the problems are confirmed one by one, and the interval lies on the right
+        side of expected - 0.1 (both sides if ``exact``); else inconclusive.
     """
     from scipy import stats
 
@@ -56,7 +57,19 @@ def pool_cells(
         return Pooled(base.order, interval, "refuted", f"{counts}; {place}", base.worst_index)
     inside = interval[0] >= expected - DELTA and (not exact or interval[1] <= expected + DELTA)
     if not inside:
-        return Pooled(base.order, interval, "inconclusive", f"{counts}; {place} reaches beyond {DELTA}", base.worst_index)
+        return Pooled(
+            base.order,
+            interval,
+            "inconclusive",
+            f"{counts}; {place} reaches beyond {DELTA}",
+            base.worst_index,
+        )
     if tally["confirmed"] < CONFIRMED_SHARE * len(fits):
-        return Pooled(base.order, interval, "inconclusive", f"fewer than half confirmed one by one: {base.reason}", base.worst_index)
+        return Pooled(
+            base.order,
+            interval,
+            "inconclusive",
+            f"fewer than half confirmed one by one: {base.reason}",
+            base.worst_index,
+        )
     return Pooled(base.order, interval, "confirmed", f"{counts}; {place}", base.worst_index)

@@ -1,7 +1,8 @@
 """Which problems a claim is measured on: a rule written before the run, seeded, reported with every result.
 
-A *cell* is a setting (family, sizes, schedule, hyper-parameters) with a few random losses and starts. Every factor takes its values equally often over the cells of a claim, in
-an order shuffled by the seed. Draws that violate an assumption of the claim, or hardly move, are excluded and counted; the next draws take their place.
+A *cell* is a setting (family, sizes, schedule, hyper-parameters) with a few random losses and starts. Every factor takes its values equally often
+over the cells of a claim, in an order shuffled by the seed. Draws that violate an assumption of the claim, or hardly move, are excluded and counted;
+the next draws take their place.
 """
 
 from __future__ import annotations
@@ -56,12 +57,32 @@ class Plan:
 _BETAS, _EPSILONS = (0.0, 0.5, 0.9), (1e-2, 1e-4)
 
 PROFILES: dict[str, Plan] = {
-    "quick": Plan(_BETAS, (0.5, 0.9), _EPSILONS, 3, 16, step_ladder(64, 4096), (), 0, step_ladder(64, 1024), 1),
+    "quick": Plan(
+        _BETAS, (0.5, 0.9), _EPSILONS, 3, 16, step_ladder(64, 4096), (), 0, step_ladder(64, 1024), 1
+    ),
     "standard": Plan(
-        _BETAS, (0.5, 0.9, 0.99), _EPSILONS, 6, 16, step_ladder(128, 8192), (), 0, step_ladder(64, 2048), 3
+        _BETAS,
+        (0.5, 0.9, 0.99),
+        _EPSILONS,
+        6,
+        16,
+        step_ladder(128, 8192),
+        (),
+        0,
+        step_ladder(64, 2048),
+        3,
     ),
     "thorough": Plan(
-        _BETAS, (0.5, 0.9, 0.99), _EPSILONS, 14, 16, step_ladder(64, 4096), step_ladder(128, 8192), 9, step_ladder(64, 4096), 3
+        _BETAS,
+        (0.5, 0.9, 0.99),
+        _EPSILONS,
+        14,
+        16,
+        step_ladder(64, 4096),
+        step_ladder(128, 8192),
+        9,
+        step_ladder(64, 4096),
+        3,
     ),
 }
 
@@ -136,7 +157,9 @@ def starts(key: int, first: int, count: int, dim: int, scale: float = 1.0) -> Fl
 
 def cell_key(seed: int, group: str, index: int) -> int:
     """Seed of a cell's losses, starts and schedule."""
-    state = np.random.SeedSequence([seed, crc32(group.encode()), index]).generate_state(1, np.uint64)
+    state = np.random.SeedSequence([seed, crc32(group.encode()), index]).generate_state(
+        1, np.uint64
+    )
     return int(state[0] >> np.uint64(2))
 
 
@@ -176,7 +199,7 @@ def _random_cells(claim: Claim, plan: Plan, seed: int, group: str) -> list[Cell]
 
 
 def _model_cells(claim: Claim, plan: Plan, seed: int, group: str) -> list[Cell]:
-    """The bilinear model from the papers' start and seven others, at every setting; the regression at the longest of the short memories, one cell a schedule."""
+    """The bilinear model from the papers' start and seven others, at every setting; the regression at the longest pooled memory, a cell for each schedule."""
     bilinear = claim.problems == "bilinear"
     betas = plan.betas if claim.algorithm == "adam" else (0.0,)
     settings = [(b, r, e, True) for b in betas for r in plan.rhos for e in plan.epsilons]
@@ -224,7 +247,11 @@ def breast_cancer(batches: int) -> Loss:
     features = (data.data - data.data.mean(axis=0)) / data.data.std(axis=0)
     index = np.arange(len(features))
     return Loss.from_data(
-        "logistic", features, data.target, batches=[index[b::batches] for b in range(batches)], l2=1e-2
+        "logistic",
+        features,
+        data.target,
+        batches=[index[b::batches] for b in range(batches)],
+        l2=1e-2,
     )
 
 
@@ -237,8 +264,12 @@ def _candidates(cell: Cell, first: int, count: int) -> tuple[Loss, Floats]:
         return Loss.bilinear(), theta0
     if cell.kind == "regression":
         return breast_cancer(cell.batches), starts(cell.key, first, count, cell.dim, 0.5)
-    ensemble = Loss.random(cell.family, cell.dim, cell.batches, problems=first + count, seed=cell.key)
-    return ensemble.select(np.arange(first, first + count)), starts(cell.key, first, count, cell.dim)
+    ensemble = Loss.random(
+        cell.family, cell.dim, cell.batches, problems=first + count, seed=cell.key
+    )
+    return ensemble.select(np.arange(first, first + count)), starts(
+        cell.key, first, count, cell.dim
+    )
 
 
 def draw(cell: Cell) -> Draw:
@@ -269,7 +300,9 @@ def losses_of(cell: Cell, numbers: list[int]) -> Loss:
     """The losses of the draws ``numbers``, each a function of the cell's key and its number only."""
     if cell.kind != "random" or not numbers:
         return _candidates(cell, 0, 1)[0]
-    ensemble = Loss.random(cell.family, cell.dim, cell.batches, problems=max(numbers) + 1, seed=cell.key)
+    ensemble = Loss.random(
+        cell.family, cell.dim, cell.batches, problems=max(numbers) + 1, seed=cell.key
+    )
     return ensemble.select(np.array(numbers, dtype=np.int64))
 
 
@@ -281,7 +314,13 @@ def starts_of(cell: Cell, numbers: list[int]) -> Floats:
 def _violations(cell: Cell, loss: Loss, theta0: Floats) -> list[str]:
     """Why each candidate is not admissible; empty where it is."""
     ensemble = prepare(
-        cell.optimizer(), loss, theta0, cell.horizon / SURVEY_STEPS, SURVEY_STEPS, cell.schedule_object(), "cpu"
+        cell.optimizer(),
+        loss,
+        theta0,
+        cell.horizon / SURVEY_STEPS,
+        SURVEY_STEPS,
+        cell.schedule_object(),
+        "cpu",
     )
     seen = survey(ensemble, SURVEY_STEPS)
     reasons = []

@@ -33,7 +33,9 @@ def find(ids: Sequence[str] | str | None) -> list[Claim]:
     if ids is None:
         return claims()
     if not isinstance(ids, Iterable):
-        raise TypeError(f"CLAIM = {ids!r} has type {type(ids).__name__}; accepted: ids, see `stepbias claims`")
+        raise TypeError(
+            f"CLAIM = {ids!r} has type {type(ids).__name__}; accepted: ids, see `stepbias claims`"
+        )
     found: list[Claim] = []
     for name in [ids] if isinstance(ids, str) else ids:
         matches = [c for c in CLAIMS if c.id == name or c.id.startswith(f"{name}/")]

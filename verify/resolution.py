@@ -1,9 +1,10 @@
 """How large an error in each named term a run would have caught.
 
-A term X with the relative error delta adds delta a h to iterate - flow, where a h is the response of the end point to the term. It is measured at a moderate number of steps by switching
-the term off (a relative error of 1; for M and R, which carry the leading field, of 1e-3) and scaled to the finest step: the response of an O(h) term halves with h, that of M and
-R stays. The local slope at the finest step falls from 2 by about delta a h / error, so the error is caught where that exceeds twice the tolerance of the verdict. This is linear response, not another
-run of the campaign; the run with wrong variants (``--mutants``) is.
+A term X with the relative error delta adds delta a h to iterate - flow, where a h is the response of the end point to the term. It is measured at a
+moderate number of steps by switching the term off (a relative error of 1; for M and R, which carry the leading field, of 1e-3) and scaled to the
+finest step: the response of an O(h) term halves with h, that of M and R stays. The local slope at the finest step falls from 2 by about delta a h /
+error, so the error is caught where that exceeds twice the tolerance of the verdict. This is linear response, not another run of the campaign; the run
+with wrong variants (``--mutants``) is.
 """
 
 from __future__ import annotations
@@ -37,13 +38,16 @@ def responses(
     found = {}
     for term in TERMS:
         size = _SMALL if term in _LEADING else 1.0
-        moved = measure(ensemble, RESPONSE_STEPS, Variant(**{term: 1.0 - size}), check=False)
+        factor: dict[str, Any] = {term: 1.0 - size}
+        moved = measure(ensemble, RESPONSE_STEPS, Variant(**factor), check=False)
         found[term] = np.linalg.norm(moved.difference - base.difference, axis=1) / size
     found["floor"] = base.solver
     return found
 
 
-def resolution(response: dict[str, Floats], h: Floats, error: Floats, horizon: float) -> dict[str, Floats]:
+def resolution(
+    response: dict[str, Floats], h: Floats, error: Floats, horizon: float
+) -> dict[str, Floats]:
     """Smallest relative error of each term that bends the finest slope of each problem by twice the tolerance.
 
     Parameters
@@ -76,7 +80,9 @@ def pooled(per_problem: list[dict[str, Floats]]) -> dict[str, float]:
     """For each term the relative error that would be caught on 95 % of the problems where the term is visible."""
     result = {}
     for term in TERMS:
-        values = np.concatenate([found[term] for found in per_problem]) if per_problem else np.empty(0)
+        values = (
+            np.concatenate([found[term] for found in per_problem]) if per_problem else np.empty(0)
+        )
         visible = values[np.isfinite(values)]
         if len(visible):
             result[term] = float(np.quantile(visible, SHARE))

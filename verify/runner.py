@@ -15,8 +15,8 @@ from stepbias.kernels.blocks import thread_count
 from stepbias.theory.checks import choice, whole
 from stepbias.theory.claim import Claim
 from stepbias.theory.variants import STATEMENT, Variant
-from stepbias.verify.problems import PROFILES, Cell, cells_of, draw
 from stepbias.verify.escalation import escalate
+from stepbias.verify.problems import PROFILES, Cell, cells_of, draw
 from stepbias.verify.registry import find
 from stepbias.verify.report import Report, environment
 from stepbias.verify.resolution import responses
@@ -49,7 +49,11 @@ class Unit:
     def wants_resolution(self) -> bool:
         """Whether this unit also measures how the end point responds to each named term."""
         is_statement = self.variant == STATEMENT and self.cell.pooled
-        return is_statement and self.cell.kind != "regression" and self.cell.index % _RESOLUTION_EVERY == 0
+        return (
+            is_statement
+            and self.cell.kind != "regression"
+            and self.cell.index % _RESOLUTION_EVERY == 0
+        )
 
     @property
     def cost(self) -> float:
@@ -80,7 +84,13 @@ def run_unit(unit: Unit) -> Arrays:
     }
     if drawn.numbers:
         found = sweep(
-            cell.optimizer(), drawn.loss, drawn.theta0, cell.horizon, cell.steps, cell.schedule_object(), unit.variant
+            cell.optimizer(),
+            drawn.loss,
+            drawn.theta0,
+            cell.horizon,
+            cell.steps,
+            cell.schedule_object(),
+            unit.variant,
         )
         arrays |= {name: getattr(found, name) for name in _MEASURED}
         if unit.wants_resolution:
@@ -144,7 +154,9 @@ def _units(claim: Claim, profile: str, seed: int, mutants: bool) -> list[Unit]:
     return units
 
 
-def _results(claim: Claim, cells: Sequence[Cell], variant: Variant, found: dict[str, Arrays]) -> list[UnitResult]:
+def _results(
+    claim: Claim, cells: Sequence[Cell], variant: Variant, found: dict[str, Arrays]
+) -> list[UnitResult]:
     return [UnitResult(cell, found[Unit(claim, cell, variant).key]) for cell in cells]
 
 
@@ -216,9 +228,14 @@ def run_claims(
         if mutants:
             pooled = [cell for cell in cells if cell.pooled]
             base = [u for u in statement if u.cell.pooled]
-            row.mutants = [mutant_row(claim, v, base, _results(claim, pooled, v, found)) for v in claim.wrong]
+            row.mutants = [
+                mutant_row(claim, v, base, _results(claim, pooled, v, found)) for v in claim.wrong
+            ]
         rows.append(row)
-    meta |= {"started": started.isoformat(timespec="seconds"), "seconds": time.perf_counter() - clock}
+    meta |= {
+        "started": started.isoformat(timespec="seconds"),
+        "seconds": time.perf_counter() - clock,
+    }
     report = Report(rows, meta)
     if out is not None:
         report.save(out)
@@ -243,7 +260,9 @@ def replay(claim_id: str, *, seed: int, problem: int, profile: str = "quick") ->
     """
     chosen = find(claim_id)
     if len(chosen) != 1:
-        raise ValueError(f"CLAIM = {claim_id!r} names {len(chosen)} claims; accepted: the id of one")
+        raise ValueError(
+            f"CLAIM = {claim_id!r} names {len(chosen)} claims; accepted: the id of one"
+        )
     claim = chosen[0]
     choice("profile", profile, tuple(PROFILES))
     whole("seed", seed, 0, 2**63 - 1)
@@ -257,17 +276,27 @@ def replay(claim_id: str, *, seed: int, problem: int, profile: str = "quick") ->
     drawn = draw(cell)
     k = problem - first
     if k >= len(drawn.numbers):
-        raise ValueError(f"problem = {problem}: its cell found only {len(drawn.numbers)} admissible problems")
+        raise ValueError(
+            f"problem = {problem}: its cell found only {len(drawn.numbers)} admissible problems"
+        )
     loss = drawn.loss if drawn.loss.problems is None else drawn.loss.select(np.array([k]))
     found = sweep(
-        cell.optimizer(), loss, drawn.theta0[k : k + 1], cell.horizon, cell.steps, cell.schedule_object(), claim.variant
+        cell.optimizer(),
+        loss,
+        drawn.theta0[k : k + 1],
+        cell.horizon,
+        cell.steps,
+        cell.schedule_object(),
+        claim.variant,
     )
     arrays: Arrays = {name: getattr(found, name) for name in _MEASURED}
-    arrays |= {"numbers": np.array([drawn.numbers[k]]), "drawn": np.array([1]), "seconds": np.zeros(1)}
+    arrays |= {
+        "numbers": np.array([drawn.numbers[k]]),
+        "drawn": np.array([1]),
+        "seconds": np.zeros(1),
+    }
     unit = UnitResult(replace(cell, count=1), arrays)
     _escalate_refuted(claim, [unit])
     row = summarise(claim, [unit], seed)
     row.worst["problem"] = problem
     return row
-
-

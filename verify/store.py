@@ -38,7 +38,8 @@ class Store:
         try:
             with path.open("rb") as file, np.load(file) as data:
                 arrays = {name: data[name] for name in data.files}
-        except Exception:  # a damaged archive fails in many ways: OSError, EOFError, BadZipFile, zlib.error, ...
+        except Exception:
+            # a damaged archive fails in many ways: OSError, EOFError, BadZipFile, zlib.error, ...
             return None
         return arrays if all(isinstance(a, np.ndarray) for a in arrays.values()) else None
 

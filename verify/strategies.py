@@ -13,12 +13,20 @@ from hypothesis import strategies as st
 from numpy.typing import NDArray
 
 from stepbias.kernels.loss import Loss
-from stepbias.theory.checks import choice, whole
+from stepbias.theory.checks import choice, parameter, positive, whole
 from stepbias.theory.optimizers import Adam, AdamFamily, RMSProp
 from stepbias.theory.schedules import IID, Cyclic, Reshuffled, Schedule
 from stepbias.verify.problems import starts as expand_starts
 
 _SEEDS = st.integers(0, 2**31 - 1)
+
+
+def _decay(name: str, value: Any) -> float:
+    """A decay in [0, 1)."""
+    decay = parameter(name, value, 0.0, 1.0)
+    if not isinstance(decay, float):
+        raise ValueError(f"{name} = {value!r}; accepted: one number in [0, 1)")
+    return decay
 
 
 def losses(
@@ -44,7 +52,12 @@ def losses(
     """
     whole("max_dim", max_dim, 1)
     whole("max_batches", max_batches, 1)
+    if problems is not None:
+        whole("problems", problems, 1)
     names = Loss.families() if families is None else families
+    if not isinstance(names, tuple | list) or not names:
+        error = ValueError if isinstance(names, tuple | list) else TypeError
+        raise error(f"families = {names!r}; accepted: a sequence of names, at least one")
     for name in names:
         choice("families", name, Loss.families())
     return st.builds(
@@ -73,7 +86,13 @@ def optimizers(
     -------
     Hypothesis strategy of Adam or RMSProp
     """
-    epsilon = st.floats(np.log10(min_eps), np.log10(max_eps)).map(lambda e: float(10.0**e))
+    largest_beta, largest_rho = _decay("max_beta", max_beta), _decay("max_rho", max_rho)
+    low, high = positive("min_eps", min_eps), positive("max_eps", max_eps)
+    if low > high:
+        raise ValueError(
+            f"min_eps = {low!r} exceeds max_eps = {high!r}; accepted: min_eps <= max_eps"
+        )
+    epsilon = st.floats(np.log10(low), np.log10(high)).map(lambda e: float(10.0**e))
 
     def build(kind: str, beta: float, rho: float, eps: float, inside: bool) -> AdamFamily:
         outer, inner = (0.0, eps) if inside else (eps, 0.0)
@@ -84,8 +103,8 @@ def optimizers(
     return st.builds(
         build,
         st.sampled_from(("adam", "rmsprop", "adam without bias correction")),
-        st.floats(0.0, max_beta),
-        st.floats(0.0, max_rho),
+        st.floats(0.0, largest_beta),
+        st.floats(0.0, largest_rho),
         epsilon,
         st.booleans(),
     )
@@ -116,6 +135,9 @@ def starts(
         Standard deviation.
     """
     whole("dim", dim, 1)
+    if problems is not None:
+        whole("problems", problems, 1)
+    positive("scale", scale)
 
     def build(seed: int) -> Any:
         rows = expand_starts(seed, 0, problems or 1, dim, scale)

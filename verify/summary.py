@@ -76,7 +76,9 @@ def summarise(claim: Claim, units: Sequence[UnitResult], seed: int) -> Row:
     row.seconds = float(sum(u.arrays["seconds"][0] for u in units if "seconds" in u.arrays))
     row.reasons = _reasons(pooled, fits)
     if missing or not fits:
-        row.reason = f"{missing[0]} is not installed" if missing else "no draw satisfied the assumptions"
+        row.reason = (
+            f"{missing[0]} is not installed" if missing else "no draw satisfied the assumptions"
+        )
         return row
     judged = pool_cells(
         fits, [u.cell.index for u, _, _ in labelled], claim.expected_order, claim.exact, LEVEL
@@ -84,9 +86,15 @@ def summarise(claim: Claim, units: Sequence[UnitResult], seed: int) -> Row:
     row.measured, row.interval = judged.order, judged.interval
     last = [fit.slopes[-1] for fit in fits if len(fit.slopes)]
     row.verdict = judged.verdict
-    row.reason = f"{judged.reason}; median local slope at the finest steps {np.median(last):.3f}" if last else judged.reason
+    row.reason = (
+        f"{judged.reason}; median local slope at the finest steps {np.median(last):.3f}"
+        if last
+        else judged.reason
+    )
     row.problems = len(fits)
-    row.counts = {v: sum(f.verdict == v for f in fits) for v in ("confirmed", "refuted", "inconclusive")}
+    row.counts = {
+        v: sum(f.verdict == v for f in fits) for v in ("confirmed", "refuted", "inconclusive")
+    }
     row.h = [f.h.tolist() for f in fits]
     row.error = [f.error.tolist() for f in fits]
     row.floor = [f.floor.tolist() for f in fits]
@@ -104,7 +112,9 @@ def summarise(claim: Claim, units: Sequence[UnitResult], seed: int) -> Row:
     row.hardest = _hardest(labelled)
     row.strata = _strata(claim, units)
     if not claim.exact:
-        row.resolution = pool_resolution([found for u in pooled if (found := u.resolution()) is not None])
+        row.resolution = pool_resolution(
+            [found for u in pooled if (found := u.resolution()) is not None]
+        )
     return row
 
 
@@ -161,7 +171,10 @@ def _hardest(labelled: Iterable[tuple[UnitResult, int, OrderFit]]) -> dict[str, 
     confirmed = [(u, fit) for u, _, fit in labelled if fit.verdict == "confirmed"]
     if not confirmed:
         return {}
-    unit, fit = max(confirmed, key=lambda x: (max(x[0].cell.rho, x[0].cell.beta), -x[0].cell.epsilon, x[0].cell.beta))
+    unit, fit = max(
+        confirmed,
+        key=lambda x: (max(x[0].cell.rho, x[0].cell.beta), -x[0].cell.epsilon, x[0].cell.beta),
+    )
     cell = unit.cell
     return {"beta": cell.beta, "rho": cell.rho, "eps": cell.epsilon, "h": float(fit.h.min())}
 
@@ -176,7 +189,9 @@ def _strata(claim: Claim, units: Sequence[UnitResult]) -> list[Stratum]:
             labels = [f"eps = {cell.epsilon:g}", f"rho = {cell.rho:g}", f"beta = {cell.beta:g}"]
             labels += [f"m = {cell.batches}", f"{cell.schedule}", f"{cell.family}"]
         else:
-            labels = [f"not pooled: (beta, rho, eps) = ({cell.beta:g}, {cell.rho:g}, {cell.epsilon:g})"]
+            labels = [
+                f"not pooled: (beta, rho, eps) = ({cell.beta:g}, {cell.rho:g}, {cell.epsilon:g})"
+            ]
         for label in labels:
             groups.setdefault(label, []).extend(fits)
     ordered = sorted(groups.items(), key=lambda item: (item[0].startswith("not pooled"), item[0]))
@@ -203,8 +218,8 @@ def mutant_row(
 ) -> MutantRow:
     """Verdict on one wrong variant: refuted where it is visible.
 
-    It is *visible* on a problem if it moves the flow's end point at the finest step by more than ten times the known solver and rounding error; elsewhere it equals the statement
-    there and is not counted.
+    It is *visible* on a problem if it moves the flow's end point at the finest step by more than ten times the known solver and rounding error;
+    elsewhere it equals the statement there and is not counted.
     """
     tally: Counter[str] = Counter()
     orders: list[float] = []

@@ -62,7 +62,9 @@ def test_any_argument_may_carry_the_problems(name: str) -> None:
 
 
 def test_numbers_of_problems_must_agree() -> None:
-    with pytest.raises(ValueError, match=r"leading axes disagree \(theta0: 3, loss.problems: 5\); accepted"):
+    with pytest.raises(
+        ValueError, match=r"leading axes disagree \(theta0: 3, loss.problems: 5\); accepted"
+    ):
         prepare(*arguments(loss=FIVE, theta0=np.zeros((3, 2))))
     with pytest.raises(ValueError, match=r"leading axes disagree \(theta0: 5, h: 4, beta: 3\)"):
         prepare(
@@ -142,11 +144,15 @@ def test_threads_follow_the_environment(monkeypatch: pytest.MonkeyPatch) -> None
 @pytest.mark.parametrize("value", ["0", "-1", "two", "", "1.5", "²"])
 def test_bad_thread_counts_are_refused(monkeypatch: pytest.MonkeyPatch, value: str) -> None:
     monkeypatch.setenv("STEPBIAS_THREADS", value)
-    with pytest.raises(ValueError, match=f"STEPBIAS_THREADS = {value!r}; accepted: an integer >= 1"):
+    with pytest.raises(
+        ValueError, match=f"STEPBIAS_THREADS = {value!r}; accepted: an integer >= 1"
+    ):
         thread_count()
 
 
 def test_more_than_the_memory_is_refused() -> None:
     require_memory("steps", 10, 1000, "the trajectory")
-    with pytest.raises(ValueError, match=r"steps = 7 needs .* GiB for the trajectory; accepted: what"):
+    with pytest.raises(
+        ValueError, match=r"steps = 7 needs .* GiB for the trajectory; accepted: what"
+    ):
         require_memory("steps", 7, 2**60, "the trajectory")

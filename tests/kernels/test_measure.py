@@ -33,8 +33,11 @@ def ensemble(optimizer: AdamFamily, steps: int = STEPS) -> Ensemble:
     return prepare(optimizer, LOSS, START, H, steps, SCHEDULE, "cpu")
 
 
-def path(optimizer: AdamFamily, method: Any = (CLASSICAL, 2), variant: Variant = STATEMENT) -> Floats:
-    return reference.flow(optimizer, LOSS, START, H, STEPS, *method, SCHEDULE, variant)
+def path(
+    optimizer: AdamFamily, method: Any = (CLASSICAL, 2), variant: Variant = STATEMENT
+) -> Floats:
+    tableau, substeps = method
+    return reference.flow(optimizer, LOSS, START, H, STEPS, tableau, substeps, SCHEDULE, variant)
 
 
 def test_resolution_of_few_and_many_steps() -> None:

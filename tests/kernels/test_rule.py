@@ -56,7 +56,10 @@ def test_tables_are_the_printed_weights(
             atol=1e-300,
         )
         np.testing.assert_allclose(
-            power, float(decay) ** np.arange(rule.window + 1) * (1.0 - decay), rtol=tolerance, atol=1e-300
+            power,
+            float(decay) ** np.arange(rule.window + 1) * (1.0 - decay),
+            rtol=tolerance,
+            atol=1e-300,
         )
         ages = [np.sum(plain[n] * (n - age)) for n in range(steps)]
         np.testing.assert_allclose(lag, ages, rtol=tolerance, atol=1e-300)

@@ -24,7 +24,13 @@ def run(
     # Whatever an earlier call left behind must not matter.
     for array in state:
         array[...] = 7.0
-    for array in (state.running, state.fresh_mean, state.fresh_square, state.mean_total, state.square_total):
+    for array in (
+        state.running,
+        state.fresh_mean,
+        state.fresh_square,
+        state.mean_total,
+        state.square_total,
+    ):
         array[..., gradients.shape[1] :] = 0.0
     memory_sums(rule, n, short_memory, np.ascontiguousarray(gradients), factors, state)
     return state
@@ -45,14 +51,18 @@ def expected(
     after[:last] = np.cumsum(U[:last][::-1], axis=0)[::-1]
     total = size[:n].sum(axis=0)
     lags, scales = [], []
-    for table, past_factor, now_factor in ((w, factors[2], factors[3]), (r, factors[4], factors[5])):
+    for table, past_factor, now_factor in (
+        (w, factors[2], factors[3]),
+        (r, factors[4], factors[5]),
+    ):
         lag, scale = np.zeros_like(gradients), np.zeros_like(gradients)
         for b in range(batches):
             weight = np.where(rule.batch[: n + 1] == b, table[n], 0.0)
             lag[b] = 2.0 * past_factor * (weight @ after) + now_factor * weight.sum() * U[n]
-            # A weight below 2^-60 is dropped, also where it is all that a batch has.
-            past = np.maximum(weight[:n].sum(), UNIT) * total
-            scale[b] = 2.0 * abs(past_factor) * past + abs(now_factor) * weight.sum() * size[n]
+            past, now = weight[:n].sum() * total, weight.sum() * size[n]
+            # What the window drops, all weights below 2^-60 together, is no rounding: it is divided by the unit here.
+            past = past + 2.0**-60 / (4.0 * UNIT) * total
+            scale[b] = 2.0 * abs(past_factor) * past + abs(now_factor) * now
         lags.append(lag)
         scales.append(scale)
     return [mean[n], square[n], U[n], *lags], [size[n] * D[n], square[n], size[n], *scales]

@@ -47,8 +47,12 @@ def test_survey_sees_what_its_definition_says(optimizer: AdamFamily) -> None:
     for k in range(4):
         loss = LOSS.select(k)
         path = reference.iterates(optimizer, loss, THETA[k], 0.05, SCHEDULE)
-        np.testing.assert_allclose(found.distance[k], np.linalg.norm(path[-1] - path[0]), rtol=1e-11)
-        np.testing.assert_allclose(found.root[k], smallest(optimizer, loss, path, SCHEDULE), rtol=1e-9)
+        np.testing.assert_allclose(
+            found.distance[k], np.linalg.norm(path[-1] - path[0]), rtol=1e-11
+        )
+        np.testing.assert_allclose(
+            found.root[k], smallest(optimizer, loss, path, SCHEDULE), rtol=1e-9
+        )
 
 
 def test_zero_of_a_gradient_component_is_noticed() -> None:

@@ -101,7 +101,7 @@ def fake_torch(kind: str, **group: Any) -> Any:
 
 
 # Thirty steps of size 0.02: rounding of a few units a step, hardly amplified.
-CLOSE = {"rtol": 1e-12, "atol": 1e-13}
+CLOSE: dict[str, Any] = {"rtol": 1e-12, "atol": 1e-13}
 
 
 def test_translated_torch_rules_give_torch_s_iterates() -> None:
@@ -121,9 +121,11 @@ def test_translated_torch_rules_give_torch_s_iterates() -> None:
 
 @pytest.mark.parametrize("kind", ["Adam", "RMSprop"])
 def test_iterates_are_torch_s_own(kind: str) -> None:
-    torch = pytest.importorskip("torch", reason="torch is not installed (pip install stepbias[torch])")
+    torch = pytest.importorskip(
+        "torch", reason="torch is not installed (pip install stepbias[torch])"
+    )
     weight = torch.tensor(START, dtype=torch.float64, requires_grad=True)
-    options = {"Adam": {"betas": (0.8, 0.95)}, "RMSprop": {"alpha": 0.9}}[kind]
+    options: Any = {"Adam": {"betas": (0.8, 0.95)}, "RMSprop": {"alpha": 0.9}}[kind]
     optimizer = getattr(torch.optim, kind)([weight], lr=0.02, eps=1e-3, **options)
     path = [START]
     for n in range(30):
@@ -148,7 +150,9 @@ def test_iterates_are_torch_s_own(kind: str) -> None:
     ],
 )
 def test_iterates_are_optax_s(name: str, options: dict[str, Any]) -> None:
-    optax = pytest.importorskip("optax", reason="optax is not installed (pip install stepbias[network])")
+    optax = pytest.importorskip(
+        "optax", reason="optax is not installed (pip install stepbias[network])"
+    )
     import jax
 
     with jax.enable_x64(True):
@@ -175,7 +179,9 @@ OPTIMIZERS: list[AdamFamily] = [
 ]
 
 
-def tight_flow(optimizer: AdamFamily, theta0: Floats, h: float, steps: int, order: int = 2) -> Floats:
+def tight_flow(
+    optimizer: AdamFamily, theta0: Floats, h: float, steps: int, order: int = 2
+) -> Floats:
     """The modified equation piece by piece with a method of order 8 at its tightest tolerance."""
     path = [theta0]
     for n in range(steps):
@@ -207,7 +213,9 @@ def test_integrator_has_its_order(optimizer: AdamFamily, tableau: Tableau, order
     # Three pieces of the same length, so that the field jumps; only the number of substeps changes. No gradient component vanishes on the way.
     exact = tight_flow(optimizer, START, 0.05, 3)[-1]
     errors = [
-        np.linalg.norm(reference.flow(optimizer, LOSS, START, 0.05, 3, tableau, substeps)[-1] - exact)
+        np.linalg.norm(
+            reference.flow(optimizer, LOSS, START, 0.05, 3, tableau, substeps)[-1] - exact
+        )
         for substeps in (4, 8, 16)
     ]
     slopes = np.log2(np.array(errors[:-1]) / np.array(errors[1:]))
@@ -243,7 +251,7 @@ def slope_loss() -> sb.Loss:
     return sb.Loss.sinusoids([[1.0]], [[0.125]], [[1.0]])
 
 
-@numba.njit(error_model="numpy")  # type: ignore[misc]
+@numba.njit(error_model="numpy")
 def plain_iterate(theta, h, steps, beta, rho, inner):  # type: ignore[no-untyped-def]
     """The optimizer in double precision without compensation."""
     m = v = 0.0
@@ -256,7 +264,7 @@ def plain_iterate(theta, h, steps, beta, rho, inner):  # type: ignore[no-untyped
     return theta
 
 
-@numba.njit(error_model="numpy")  # type: ignore[misc]
+@numba.njit(error_model="numpy")
 def plain_flow(theta, h, steps, inner):  # type: ignore[no-untyped-def]
     """The leading field by two classical steps a piece, without compensation."""
     part = 0.5 * h
@@ -270,7 +278,9 @@ def plain_flow(theta, h, steps, inner):  # type: ignore[no-untyped-def]
     return theta
 
 
-def extended_iterate(theta: float, h: float, steps: int, beta: float, rho: float, inner: float) -> Any:
+def extended_iterate(
+    theta: float, h: float, steps: int, beta: float, rho: float, inner: float
+) -> Any:
     """The same in extended precision, NumPy scalars of 64 bits of mantissa."""
     number = np.longdouble
     one, x, slope = number(1), number(theta), number(0.125)
@@ -462,7 +472,9 @@ def test_other_orders_are_refused(function: str, order: Any) -> None:
 @pytest.mark.parametrize("function", FUNCTIONS)
 @pytest.mark.parametrize("steps", [10**12, 2**63, 10**30])
 def test_more_steps_than_memory_are_refused(function: str, steps: int) -> None:
-    with pytest.raises(ValueError, match=r"(steps|n \+ 1) = \d+ needs .* GiB .*accepted: what fits"):
+    with pytest.raises(
+        ValueError, match=r"(steps|n \+ 1) = \d+ needs .* GiB .*accepted: what fits"
+    ):
         call(function, steps=steps)
 
 
@@ -471,8 +483,12 @@ def test_trajectories_larger_than_memory_are_refused(
     function: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     # The tables of the weights fit, the trajectories of the problems do not.
-    monkeypatch.setattr("stepbias.kernels.blocks.os.sysconf", lambda name: 4096 if "SIZE" in name else 4)
-    with pytest.raises(ValueError, match=r"steps = 9 needs .* GiB for the trajectory \(global_error"):
+    monkeypatch.setattr(
+        "stepbias.kernels.blocks.os.sysconf", lambda name: 4096 if "SIZE" in name else 4
+    )
+    with pytest.raises(
+        ValueError, match=r"steps = 9 needs .* GiB for the trajectory \(global_error"
+    ):
         call(function, theta0=np.zeros((100, 3)), steps=9)
 
 

@@ -128,7 +128,9 @@ def with_absent(seed: int, batches: int) -> tuple[sb.Loss, sb.Loss]:
     amplitude, phase = rng.normal(size=(batches, 5)), rng.uniform(0.0, 6.0, (batches, 5))
     frequency = rng.normal(size=(5, 2))
     wider = np.insert(frequency, 1, 0.0, axis=1)
-    return sb.Loss.sinusoids(amplitude, wider, phase), sb.Loss.sinusoids(amplitude, frequency, phase)
+    return sb.Loss.sinusoids(amplitude, wider, phase), sb.Loss.sinusoids(
+        amplitude, frequency, phase
+    )
 
 
 @settings(deadline=None, max_examples=40)
@@ -185,7 +187,7 @@ def test_full_batch_sums_are_the_closed_forms(
 ) -> None:
     theta = np.random.default_rng(seed).normal(size=loss.dim)
     g = loss.gradient(0, theta)
-    numbers = (n, optimizer.beta, optimizer.rho, optimizer.eps, optimizer.eps_root)
+    numbers: Any = (n, optimizer.beta, optimizer.rho, optimizer.eps, optimizer.eps_root)
     closed = full_batch.adam_terms if optimizer.bias_correction else full_batch.uncorrected_terms
     expected = closed(g, lambda v: loss.hvp(0, theta, v), *numbers)
     schedule = np.zeros(n + 1, dtype=np.int64)

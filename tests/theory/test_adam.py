@@ -62,7 +62,9 @@ def test_modified_rate_by_hand() -> None:
 
 
 @given(REALS, POSITIVE, REALS, REALS)
-def test_without_step_size_the_leading_field_remains(m: float, r: float, a: float, b: float) -> None:
+def test_without_step_size_the_leading_field_remains(
+    m: float, r: float, a: float, b: float
+) -> None:
     assert adam.modified_rate(m, r, 0.1, a, b, 0.0) == -m / (r + 0.1)
 
 

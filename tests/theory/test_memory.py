@@ -11,6 +11,7 @@ from stepbias.kernels.loss import Loss
 from stepbias.theory.memory import MemoryTerms, literal_field, literal_terms, mean_weight
 from stepbias.theory.optimizers import Adam, RMSProp
 from stepbias.theory.variants import LEADING, Variant
+from tests.reference import scaled
 
 LOSS = Loss.random("sinusoid", dim=3, batches=2, seed=4)
 THETA = np.array([0.3, -0.8, 0.5])
@@ -75,9 +76,9 @@ def test_factor_acts_on_its_term_alone(name: str, factor: float, eps: float) -> 
     if name == "R" and factor <= 0.0:
         factor = 2.0
     terms = random_terms(1)
-    scaled = terms._replace(**{name: factor * getattr(terms, name)})
-    actual = literal_field(terms, eps, 0.2, Variant(**{name: factor}))
-    np.testing.assert_allclose(actual, printed(scaled, eps, 0.2), rtol=1e-13, atol=1e-14)
+    changed = terms._replace(**{name: factor * getattr(terms, name)})
+    actual = literal_field(terms, eps, 0.2, scaled(name, factor))
+    np.testing.assert_allclose(actual, printed(changed, eps, 0.2), rtol=1e-13, atol=1e-14)
     assert not np.allclose(actual, printed(terms, eps, 0.2), rtol=1e-3)
 
 
@@ -90,4 +91,6 @@ def test_bias_factor_acts_on_the_whole_correction(factor: float) -> None:
 
 def test_leading_field_is_minus_the_direction() -> None:
     terms = random_terms(3)
-    np.testing.assert_array_equal(literal_field(terms, 0.1, 0.2, LEADING), -terms.M / (terms.R + 0.1))
+    np.testing.assert_array_equal(
+        literal_field(terms, 0.1, 0.2, LEADING), -terms.M / (terms.R + 0.1)
+    )

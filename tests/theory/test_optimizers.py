@@ -17,7 +17,9 @@ def test_defaults_are_the_contract_s() -> None:
 
 
 def test_parameters_may_be_one_per_problem() -> None:
-    optimizer = Adam(beta=np.array([0.0, 0.5]), eps=np.array([0.0, 1.0]), eps_root=np.array([1.0, 0.0]))
+    optimizer = Adam(
+        beta=np.array([0.0, 0.5]), eps=np.array([0.0, 1.0]), eps_root=np.array([1.0, 0.0])
+    )
     assert np.shape(optimizer.beta) == (2,)
     assert require_family(optimizer) is optimizer
 
@@ -87,7 +89,7 @@ def test_bias_correction_is_a_truth_value(value: Any) -> None:
 
 @pytest.mark.parametrize("value", [None, 3, "adam", Adam])
 def test_strangers_to_the_family_are_refused(value: Any) -> None:
-    with pytest.raises(TypeError, match="optimizer = .*accepted: an Adam or an RMSProp"):
+    with pytest.raises(TypeError, match=r"optimizer = .*accepted: an Adam or an RMSProp"):
         require_family(value)
 
 
@@ -150,7 +152,9 @@ def test_what_optax_does_differently_is_refused(
 
 
 def test_optax_s_own_defaults_are_ours() -> None:
-    optax = pytest.importorskip("optax", reason="optax is not installed (pip install stepbias[network])")
+    optax = pytest.importorskip(
+        "optax", reason="optax is not installed (pip install stepbias[network])"
+    )
     import inspect
 
     for name in ("adam", "rmsprop"):
@@ -200,23 +204,29 @@ def test_what_torch_does_differently_is_refused(
     kind: str, base: dict[str, Any], option: str, value: Any
 ) -> None:
     for groups in ([base | {option: value}], [base, base | {option: value}]):
-        with pytest.raises(ValueError, match=f"{option} = {value!r}; accepted: {option} switched off"):
+        with pytest.raises(
+            ValueError, match=f"{option} = {value!r}; accepted: {option} switched off"
+        ):
             from_torch(torch_like(kind, *groups))
 
 
 def test_groups_that_differ_are_refused() -> None:
-    with pytest.raises(ValueError, match="param_groups use different settings .*accepted: equal"):
+    with pytest.raises(ValueError, match=r"param_groups use different settings .*accepted: equal"):
         from_torch(torch_like("Adam", ADAM, ADAM | {"eps": 1e-4}))
 
 
-@pytest.mark.parametrize("value", [3, None, torch_like("SGD", {"lr": 1.0}), torch_like("AdamW", ADAM)])
+@pytest.mark.parametrize(
+    "value", [3, None, torch_like("SGD", {"lr": 1.0}), torch_like("AdamW", ADAM)]
+)
 def test_other_classes_are_refused(value: Any) -> None:
     with pytest.raises(TypeError, match=r"optimizer = .*accepted: torch\.optim\.Adam or torch"):
         from_torch(value)
 
 
 def test_torch_itself_is_translated() -> None:
-    torch = pytest.importorskip("torch", reason="torch is not installed (pip install stepbias[torch])")
+    torch = pytest.importorskip(
+        "torch", reason="torch is not installed (pip install stepbias[torch])"
+    )
     weights = [torch.zeros(1, requires_grad=True)]
     assert settings(from_torch(torch.optim.Adam(weights))) == settings(Adam())
     assert settings(from_torch(torch.optim.RMSprop(weights))) == settings(RMSProp())

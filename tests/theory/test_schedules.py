@@ -104,7 +104,9 @@ def test_bad_numbers_are_refused(kind: Any, name: str, value: Any, error: type) 
 
 
 @pytest.mark.parametrize("schedule", [Cyclic(3), Reshuffled(3, 0), IID(3, 0)])
-@pytest.mark.parametrize(("steps", "error"), [(-1, ValueError), (2.5, TypeError), (True, TypeError)])
+@pytest.mark.parametrize(
+    ("steps", "error"), [(-1, ValueError), (2.5, TypeError), (True, TypeError)]
+)
 def test_bad_lengths_are_refused(schedule: Schedule, steps: Any, error: type) -> None:
     with pytest.raises(error, match=rf"steps = {steps!r}.*accepted"):
         schedule.indices(steps)

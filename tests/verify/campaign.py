@@ -10,7 +10,7 @@ import pytest
 
 from stepbias.theory.claim import Claim
 from stepbias.verify import problems, registry
-from stepbias.verify.fit import OrderFit, fit_order
+from stepbias.verify.fit import OrderFit, Verdict, fit_order
 from stepbias.verify.problems import Cell, Plan
 
 TINY = Plan(
@@ -19,7 +19,7 @@ TINY = Plan(
     epsilons=(1e-2,),
     cells_per_family=1,
     problems_per_cell=3,
-    steps=(64, 128, 256, 362, 512, 724, 1024),
+    steps=(32, 64, 128, 181, 256, 362, 512),
     finer_steps=(),
     finer_every=0,
     data_steps=(16, 32, 64),
@@ -64,7 +64,10 @@ def a_cell(**changes: Any) -> Cell:
 
 
 def a_fit(
-    verdict: str, order: float = 2.0, interval: tuple[float, float] | None = None, **changes: Any
+    verdict: Verdict,
+    order: float = 2.0,
+    interval: tuple[float, float] | None = None,
+    **changes: Any,
 ) -> OrderFit:
     """A fit with a verdict of its own choice."""
     h = 2.0 ** -np.arange(4.0, 11.0)

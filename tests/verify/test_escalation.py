@@ -13,7 +13,7 @@ from stepbias.theory.claim import Claim
 from stepbias.theory.variants import LEADING
 from stepbias.verify import escalation, runner
 from stepbias.verify.escalation import escalate
-from stepbias.verify.fit import OrderFit
+from stepbias.verify.fit import OrderFit, Verdict
 from stepbias.verify.problems import Cell, draw
 from stepbias.verify.summary import UnitResult
 from stepbias.verify.sweep import sweep
@@ -94,7 +94,7 @@ def test_only_refuted_problems_are_escalated_and_their_verdict_is_replaced(
 
 @pytest.mark.parametrize("verdict", ["refuted", "inconclusive"])
 def test_the_last_word_on_a_claim_is_the_escalated_one(
-    verdict: str, monkeypatch: pytest.MonkeyPatch
+    verdict: Verdict, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     use_tiny(monkeypatch)
     use_claims(monkeypatch, WRONG)

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
 import pytest
 
-from stepbias.theory.variants import TERMS, Variant
+from stepbias.theory.variants import STATEMENT, TERMS, Variant
 from stepbias.verify.fit import DELTA
 from stepbias.verify.problems import Cell, draw
 from stepbias.verify.resolution import RESPONSE_STEPS, SHARE, pooled, resolution, responses
@@ -17,7 +18,7 @@ from tests.verify.campaign import a_cell
 STEPS = (256, 512)
 
 
-def arguments(cell: Cell) -> tuple[Any, ...]:
+def arguments(cell: Cell) -> tuple[Any, Any, np.ndarray, float]:
     drawn = draw(cell)
     return cell.optimizer(), drawn.loss, drawn.theta0, cell.horizon
 
@@ -42,7 +43,7 @@ def slopes(found: Sweep) -> np.ndarray:
     ids=["log-sum-exp", "outside", "bilinear"],
 )  # fmt: skip
 def test_an_error_of_the_reported_size_bends_the_slope_by_twice_the_tolerance(cell: Cell) -> None:
-    base = run(cell, Variant())
+    base = run(cell, STATEMENT)
     response = responses(*arguments(cell), cell.schedule_object())
     found = resolution(response, base.h, base.error, cell.horizon)
     for term in TERMS:
@@ -51,7 +52,8 @@ def test_an_error_of_the_reported_size_bends_the_slope_by_twice_the_tolerance(ce
         delta = found[term]
         assert np.all((delta > 0.0) & (delta < 1.0)), term
         for k, sign in ((0, 1.0), (1, -1.0)):
-            bent = run(cell, Variant(**{term: 1.0 + sign * float(delta[k])}))
+            changed: dict[str, Any] = {term: 1.0 + sign * float(delta[k])}
+            bent = run(cell, replace(STATEMENT, **changed))
             bend = abs(slopes(bent)[k] - slopes(base)[k])
             assert DELTA <= bend <= 4 * DELTA, (term, sign, bend)
 
@@ -71,7 +73,7 @@ def test_a_response_is_the_move_of_the_end_point() -> None:
 
 def test_terms_without_effect_have_no_resolution() -> None:
     cell = a_cell(algorithm="rmsprop", beta=0.0, count=3)
-    base = run(cell, Variant())
+    base = run(cell, STATEMENT)
     response = responses(*arguments(cell), cell.schedule_object())
     found = resolution(response, base.h, base.error, cell.horizon)
     assert np.all(np.isnan(found["L"]))
@@ -102,8 +104,8 @@ def test_the_law_of_the_resolution_in_h_error_and_response() -> None:
 
 def test_pooled_is_caught_on_nearly_all_problems_where_it_is_visible() -> None:
     values = np.concatenate([np.arange(1.0, 102.0), [np.nan] * 50])
-    found = {term: values for term in TERMS}
+    found = dict.fromkeys(TERMS, values)
     assert pooled([found])["P"] == pytest.approx(1.0 + 100.0 * SHARE)
-    halves = [{term: part for term in TERMS} for part in (values[:60], values[60:])]
+    halves = [dict.fromkeys(TERMS, part) for part in (values[:60], values[60:])]
     assert pooled(halves) == pooled([found])
     assert pooled([]) == {}

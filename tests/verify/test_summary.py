@@ -11,7 +11,6 @@ import pytest
 from stepbias.theory.adam_claims import CLAIMS
 from stepbias.theory.variants import Variant
 from stepbias.verify.problems import Cell
-from stepbias.verify.store import Arrays
 from stepbias.verify.summary import UnitResult, mutant_row, summarise
 from tests.verify.campaign import a_cell, a_fit
 
@@ -26,7 +25,7 @@ def measured(
     count = len(orders)
     h = np.tile(H, (count, 1))
     error = np.arange(1.0, count + 1)[:, None] * h ** np.array(orders)[:, None]
-    arrays: Arrays = {
+    arrays: dict[str, Any] = {
         "h": h,
         "error": error,
         "floor": np.full_like(h, 1e-12),
@@ -131,15 +130,16 @@ def test_strata_split_the_problems_by_every_setting() -> None:
 
 
 def test_the_hardest_problem_is_a_confirmed_one() -> None:
-    easy, hard, refuted = cells(3)
+    easy, hard, refuted, close = cells(4)
     units = [
         measured([2.0] * 3, replace(easy, rho=0.5)),
         measured([2.0] * 3, replace(hard, rho=0.9, epsilon=1e-4)),
         measured([1.0] * 3, replace(refuted, rho=0.99)),
+        measured([2.0] * 3, replace(close, rho=0.9, epsilon=1e-2)),
     ]
     row = summarise(THEOREM, units, 0)
     assert row.hardest == {"beta": 0.5, "rho": 0.9, "eps": 1e-4, "h": H.min()}
-    assert summarise(THEOREM, units[2:], 0).hardest == {}
+    assert summarise(THEOREM, units[2:3], 0).hardest == {}
 
 
 def test_errors_that_are_not_finite_are_no_points_and_refute_nothing() -> None:
@@ -172,7 +172,7 @@ def test_missing_data_and_empty_cells_say_so() -> None:
 
 
 def test_a_control_is_judged_on_both_sides_and_has_no_resolution() -> None:
-    responses = {
+    responses: dict[str, Any] = {
         f"response_{t}": np.full(3, 0.1) for t in ("M", "R", "L", "Lbar", "P", "Pbar", "bias")
     }
     responses["response_floor"] = np.full(3, 1e-12)

@@ -35,7 +35,9 @@ def test_entries_are_those_of_single_runs() -> None:
         )
         np.testing.assert_allclose(found.difference[:, column], last, rtol=1e-11, atol=2e-15)
     finest = sb.flow(ADAM, LOSS, THETA, 0.01, 40, SCHEDULE)
-    np.testing.assert_allclose(found.distance, np.linalg.norm(finest[:, -1] - THETA, axis=1), rtol=1e-12)
+    np.testing.assert_allclose(
+        found.distance, np.linalg.norm(finest[:, -1] - THETA, axis=1), rtol=1e-12
+    )
 
 
 def test_variant_and_kind_reach_the_runs() -> None:
@@ -112,7 +114,13 @@ def test_rounding_bounds_the_rounding_of_a_fine_run() -> None:
     frequency, theta = rng.normal(size=(6, 3)), rng.normal(size=3)
     order = rng.permutation(6)
     results = [
-        sweep(ADAM, sb.Loss.sinusoids(amplitude[:, rows], frequency[rows], phase[:, rows]), theta, 0.5, [1024])
+        sweep(
+            ADAM,
+            sb.Loss.sinusoids(amplitude[:, rows], frequency[rows], phase[:, rows]),
+            theta,
+            0.5,
+            [1024],
+        )
         for rows in (np.arange(6), order)
     ]
     gap = abs(results[0].error[0, 0] - results[1].error[0, 0])
