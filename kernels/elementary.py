@@ -2,7 +2,7 @@
 
 The compiler has no vector versions of ``sin``, ``exp`` or ``tanh`` without an external library: one
 call to ``math.sin`` keeps a whole loop scalar. Here each function is a range reduction, one
-polynomial and a few selects. Everything is IEEE double arithmetic without contraction or
+polynomial and a few selects. Everything but `reciprocal_root` is IEEE double arithmetic without contraction or
 reassociation, so the same formula gives the same bits in Python (``exp.py_func``) and compiled for
 any vector width.
 

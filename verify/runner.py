@@ -21,7 +21,7 @@ from stepbias.verify.registry import find
 from stepbias.verify.report import Report, environment
 from stepbias.verify.resolution import responses
 from stepbias.verify.rows import Row
-from stepbias.verify.store import Arrays, Store
+from stepbias.verify.store import Arrays, Store, source_hash
 from stepbias.verify.summary import UnitResult, mutant_row, summarise
 from stepbias.verify.sweep import sweep
 
@@ -216,7 +216,7 @@ def run_claims(
     count = thread_count() if workers is None else whole("workers", workers, 1)
     started, clock = datetime.now(UTC), time.perf_counter()
     meta = {**environment(), "seed": seed, "profile": profile, "device": device, "threads": count}
-    store = Store(out, f"{meta['version']}-{profile}-{seed}")
+    store = Store(out, f"{source_hash()}-{profile}-{seed}")
     units = [unit for claim in chosen for unit in _units(claim, profile, seed, mutants)]
     found = _execute(units, store, count, progress)
     rows = []

@@ -2,13 +2,31 @@
 
 from __future__ import annotations
 
+import hashlib
 import os
+import zlib
+from functools import cache
 from pathlib import Path
+from zipfile import BadZipFile
 
 import numpy as np
 from numpy.typing import NDArray
 
+# What a truncated or overwritten archive raises.
+_DAMAGED = (OSError, EOFError, ValueError, KeyError, BadZipFile, zlib.error, RuntimeError)
+
 Arrays = dict[str, NDArray[np.float64]]
+
+
+@cache
+def source_hash() -> str:
+    """Of the package's own code: units computed by other code are not reused."""
+    digest = hashlib.sha256()
+    rooms = Path(__file__).resolve().parent.parent
+    for room in ("theory", "kernels", "verify"):
+        for path in sorted((rooms / room).glob("*.py")):
+            digest.update(path.name.encode() + path.read_bytes())
+    return digest.hexdigest()[:12]
 
 
 class Store:
@@ -19,7 +37,7 @@ class Store:
     directory : path or None
         None: nothing is stored.
     tag : str
-        Names the run (profile, seed, version): units of another run are not reused.
+        Names the run (source, profile, seed): units of another run are not reused.
     """
 
     def __init__(self, directory: str | os.PathLike[str] | None, tag: str) -> None:
@@ -38,8 +56,7 @@ class Store:
         try:
             with path.open("rb") as file, np.load(file) as data:
                 arrays = {name: data[name] for name in data.files}
-        except Exception:
-            # a damaged archive fails in many ways: OSError, EOFError, BadZipFile, zlib.error, ...
+        except _DAMAGED:
             return None
         return arrays if all(isinstance(a, np.ndarray) for a in arrays.values()) else None
 

@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 
 from stepbias.theory.claim import Claim
 from stepbias.theory.variants import Variant
-from stepbias.verify.fit import OrderFit, fit_orders
+from stepbias.verify.fit import DELTA, OrderFit, fit_orders
 from stepbias.verify.orders import LEVEL
 from stepbias.verify.pooling import pool_cells
 from stepbias.verify.problems import Cell, law
@@ -218,8 +218,9 @@ def mutant_row(
 ) -> MutantRow:
     """Verdict on one wrong variant: refuted where it is visible.
 
-    It is *visible* on a problem if it moves the flow's end point at the finest step by more than ten times the known solver and rounding error;
-    elsewhere it equals the statement there and is not counted.
+    It is *visible* on a problem if, at the finest step, it moves the flow's end point by more than ten times the known solver and rounding error, and by more than a fifth of the
+    statement's own error: a term proportional to h of that size bends the local slope by twice the tolerance of a verdict. Elsewhere it equals the statement as far as
+    these steps can tell, and is not counted.
     """
     tally: Counter[str] = Counter()
     orders: list[float] = []
@@ -230,7 +231,8 @@ def mutant_row(
         a, b = base.arrays, other.arrays
         finest = int(np.argmin(a["h"][0]))
         moved = np.linalg.norm(a["difference"][:, finest] - b["difference"][:, finest], axis=-1)
-        seen = moved > _VISIBLE * (a["floor"][:, finest] + b["floor"][:, finest])
+        known = _VISIBLE * (a["floor"][:, finest] + b["floor"][:, finest])
+        seen = moved > np.maximum(known, 2.0 * DELTA * a["error"][:, finest])
         total += len(seen)
         for fit, is_visible in zip(other.fits(claim), seen, strict=True):
             if is_visible:
