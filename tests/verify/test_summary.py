@@ -197,8 +197,10 @@ def test_a_control_is_judged_on_both_sides_and_has_no_resolution() -> None:
         ([2.0, 2.0, 2.0], 1e-3, "confirmed", 3),
         ([1.0, 2.0, 1.0], 1e-3, "inconclusive", 3),
         ([2.0, 2.0, 2.0], 0.0, "inconclusive", 0),
-        ([2.0, 2.0, 2.0], 1.9e-11, "inconclusive", 0),  # less than ten times the two floors
-        ([2.0, 2.0, 2.0], 2.1e-11, "confirmed", 3),
+        # problem k has the error (k + 1) h^2: a move must exceed a fifth of it
+        ([2.0, 2.0, 2.0], 0.19 * H[-1] ** 2, "inconclusive", 0),
+        ([2.0, 2.0, 2.0], 0.39 * H[-1] ** 2, "confirmed", 1),
+        ([2.0, 2.0, 2.0], 0.61 * H[-1] ** 2, "confirmed", 3),
     ],
 )
 def test_a_wrong_variant_is_judged_where_it_is_visible(
@@ -211,6 +213,13 @@ def test_a_wrong_variant_is_judged_where_it_is_visible(
     if visible == 0:
         assert row.refuted == row.confirmed == 0
         assert np.isnan(row.measured)
+
+
+@pytest.mark.parametrize(("shift", "visible"), [(0.99e-4, 0), (1.01e-4, 3)])
+def test_a_move_below_ten_times_the_floor_is_not_visible(shift: float, visible: int) -> None:
+    base = measured([2.0] * 3, floor=np.full((3, len(H)), 1e-5))
+    row = mutant_row(THEOREM, Variant(P=0.5), [base], [measured([2.0] * 3, shift=shift)])
+    assert row.visible == visible
 
 
 def test_problems_on_which_a_variant_is_invisible_do_not_save_it() -> None:
