@@ -341,7 +341,7 @@ def law(cells: Sequence[Cell], seed: int) -> str:
     families = sorted({c.family for c in cells})
     dims, batches = sorted({c.dim for c in cells}), sorted({c.batches for c in cells})
     return (
-        f"{len(cells)} cells with {cells[0].count} problems each, seed {seed}; losses: {', '.join(families)}; "
+        f"{len(cells)} cells with {sum(c.count for c in cells)} problems (those not pooled included), seed {seed}; losses: {', '.join(families)}; "
         f"p in {dims}, m in {batches}, schedules {', '.join(sorted({c.schedule for c in cells}))}; "
         f"beta in {sorted({c.beta for c in cells})}, rho in {sorted({c.rho for c in cells})}, "
         f"epsilon in {sorted({c.epsilon for c in cells})}; every factor balanced over the cells and shuffled by the seed; "

@@ -124,7 +124,7 @@ class Report:
             found += [
                 f"{row.id}: its wrong variant {mutant.name!r} is {mutant.verdict}, expected refuted"
                 for mutant in row.mutants
-                if mutant.verdict != "refuted"
+                if mutant.visible and mutant.verdict != "refuted"
             ]
         return found
 

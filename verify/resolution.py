@@ -1,14 +1,19 @@
 """How large an error in each named term a run would have caught.
 
-A term X with the relative error delta adds delta a h to iterate - flow, where a h is the response of the end point to the term. It is measured at a
-moderate number of steps by switching the term off (a relative error of 1; for M and R, which carry the leading field, of 1e-3) and scaled to the
-finest step: the response of an O(h) term halves with h, that of M and R stays. The local slope at the finest step falls from 2 by about delta a h /
-error, so the error is caught where that exceeds twice the tolerance of the verdict. This is linear response, not another run of the campaign; the run
+A term with the relative error delta moves iterate - flow by delta r(h). The response r is measured, as a vector at the end point, at a moderate
+number of steps by switching the term
+off (a relative error of 1; for M and R, which carry the leading field, of 1e-3), and scaled to the finest steps: for an O(h) term it is proportional
+to h, for M and R constant.
+With the run's own difference d(h), the local slope of |d + delta r| over the finest factor of 2 is then known for every delta. The error counts as
+caught from the smallest delta on at which that
+slope lies 0.2 below the expected order for *both* signs of delta. This is linear response, and at the
+end point rather than in the maximum over n that the verdict reads; it is not another run of the campaign; the run
 with wrong variants (``--mutants``) is.
 """
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -16,7 +21,7 @@ from numpy.typing import NDArray
 
 from stepbias.kernels.blocks import prepare
 from stepbias.kernels.measure import measure
-from stepbias.theory.variants import STATEMENT, TERMS, Variant
+from stepbias.theory.variants import STATEMENT, TERMS
 from stepbias.verify.fit import DELTA
 
 Floats = NDArray[np.float64]
@@ -24,55 +29,75 @@ Floats = NDArray[np.float64]
 RESPONSE_STEPS = 512
 _LEADING = ("M", "R")
 _SMALL = 1e-3
+# A response is seen if it exceeds the known solver error by this factor.
+_SEEN = 10.0
 # The share of problems on which the error must be caught.
 SHARE = 0.95
+_DELTAS = np.logspace(-8.0, 0.0, 161)
 
 
 def responses(
     optimizer: Any, loss: Any, theta0: Floats, horizon: float, schedule: Any
 ) -> dict[str, Floats]:
-    """Move of the end point per unit of relative error in each term at ``RESPONSE_STEPS`` steps, ``(B,)`` each; "floor" is what the measurement cannot see."""
+    """Move of the end point per unit of relative error in each term at ``RESPONSE_STEPS`` steps, ``(B, p)`` each.
+
+    Zero where it is below what the solver resolves.
+    """
     h = horizon / RESPONSE_STEPS
     ensemble = prepare(optimizer, loss, theta0, h, RESPONSE_STEPS, schedule, "cpu")
     base = measure(ensemble, RESPONSE_STEPS, STATEMENT)
     found = {}
     for term in TERMS:
         size = _SMALL if term in _LEADING else 1.0
-        factor: dict[str, Any] = {term: 1.0 - size}
-        moved = measure(ensemble, RESPONSE_STEPS, Variant(**factor), check=False)
-        found[term] = np.linalg.norm(moved.difference - base.difference, axis=1) / size
-    found["floor"] = base.solver
+        changed: dict[str, Any] = {term: 1.0 - size}
+        moved = measure(ensemble, RESPONSE_STEPS, replace(STATEMENT, **changed), check=False)
+        change = moved.difference - base.difference
+        seen = np.linalg.norm(change, axis=1) > _SEEN * base.solver
+        found[term] = np.where(seen[:, None], change / size, 0.0)
     return found
 
 
 def resolution(
-    response: dict[str, Floats], h: Floats, error: Floats, horizon: float
+    response: dict[str, Floats], h: Floats, difference: Floats, horizon: float, expected: float
 ) -> dict[str, Floats]:
-    """Smallest relative error of each term that bends the finest slope of each problem by twice the tolerance.
+    """Smallest relative error of each term that would have been caught on each problem.
 
     Parameters
     ----------
-    response : dict
+    response : dict of (B, p) float64
         From :func:`responses`.
-    h, error : (B, H) float64
-        The sweep.
+    h : (B, H) float64
+    difference : (B, H, p) float64
+        The sweep: signed difference at the end point.
     horizon : float
+    expected : float
+        The order of the claim.
 
     Returns
     -------
     dict of (B,) float64
-        NaN where the term has no visible effect on that problem.
+        NaN where the term has no visible effect on that problem, inf where even a relative error of 1 would not have been caught.
     """
-    finest = np.argmin(h, axis=1)
-    rows = np.arange(len(h))
-    smallest, last = h[rows, finest], error[rows, finest]
-    scale = smallest / (horizon / RESPONSE_STEPS)
+    steps = h[0]
+    finest = int(np.argmin(steps))
+    coarser = int(np.argmin(np.abs(steps - 2.0 * steps[finest])))
+    unit = horizon / RESPONSE_STEPS
     found = {}
     for term in TERMS:
-        effect = response[term] * (1.0 if term in _LEADING else scale)
-        with np.errstate(divide="ignore", invalid="ignore"):
-            delta = 2.0 * DELTA * last / effect
-        found[term] = np.where(response[term] > 10.0 * response["floor"], delta, np.nan)
+        r = response[term]
+        slopes = []
+        for sign in (1.0, -1.0):
+            norms = []
+            for k in (finest, coarser):
+                scale = sign * (1.0 if term in _LEADING else steps[k] / unit)
+                moved = difference[:, k, None] + scale * _DELTAS[:, None] * r[:, None]
+                norms.append(np.linalg.norm(moved, axis=-1))
+            with np.errstate(divide="ignore", invalid="ignore"):
+                slopes.append(np.log(norms[1] / norms[0]) / np.log(steps[coarser] / steps[finest]))
+        caught = np.maximum(*slopes) < expected - 2.0 * DELTA  # (B, deltas)
+        always = np.logical_and.accumulate(caught[:, ::-1], axis=1)[:, ::-1]
+        smallest = np.where(always[:, -1], _DELTAS[np.argmax(always, axis=1)], np.inf)
+        found[term] = np.where(np.any(r != 0.0, axis=1), smallest, np.nan)
     return found
 
 
@@ -80,10 +105,10 @@ def pooled(per_problem: list[dict[str, Floats]]) -> dict[str, float]:
     """For each term the relative error that would be caught on 95 % of the problems where the term is visible."""
     result = {}
     for term in TERMS:
-        values = (
-            np.concatenate([found[term] for found in per_problem]) if per_problem else np.empty(0)
+        values = [found[term] for found in per_problem]
+        visible = (
+            np.concatenate(values)[~np.isnan(np.concatenate(values))] if values else np.empty(0)
         )
-        visible = values[np.isfinite(values)]
         if len(visible):
-            result[term] = float(np.quantile(visible, SHARE))
+            result[term] = float(np.sort(visible)[int(np.ceil(SHARE * len(visible))) - 1])
     return result

@@ -209,6 +209,10 @@ def run_claims(
         Naming the argument, its value and what is accepted.
     """
     chosen = find(ids)
+    if not chosen:
+        raise ValueError(
+            f"ids = {ids!r} names no claim; accepted: at least one id, or None for all"
+        )
     choice("profile", profile, tuple(PROFILES))
     whole("seed", seed, 0, 2**63 - 1)
     if device != "cpu":

@@ -57,13 +57,14 @@ class UnitResult:
         )
         return [self.escalated.get(k, fit) for k, fit in enumerate(fits)]
 
-    def resolution(self) -> dict[str, NDArray[np.float64]] | None:
+    def resolution(self, expected: float) -> dict[str, NDArray[np.float64]] | None:
         """Smallest relative error of each term that would have been caught, per problem; None if not measured."""
         names = [name for name in self.arrays if name.startswith("response_")]
         if not names:
             return None
         response = {name.removeprefix("response_"): self.arrays[name] for name in names}
-        return resolution(response, self.arrays["h"], self.arrays["error"], self.cell.horizon)
+        a = self.arrays
+        return resolution(response, a["h"], a["difference"], self.cell.horizon, expected)
 
 
 def summarise(claim: Claim, units: Sequence[UnitResult], seed: int) -> Row:
@@ -113,7 +114,7 @@ def summarise(claim: Claim, units: Sequence[UnitResult], seed: int) -> Row:
     row.strata = _strata(claim, units)
     if not claim.exact:
         row.resolution = pool_resolution(
-            [found for u in pooled if (found := u.resolution()) is not None]
+            [found for u in pooled if (found := u.resolution(claim.expected_order)) is not None]
         )
     return row
 
@@ -218,8 +219,10 @@ def mutant_row(
 ) -> MutantRow:
     """Verdict on one wrong variant: refuted where it is visible.
 
-    It is *visible* on a problem if, at the finest step, it moves the flow's end point by more than ten times the known solver and rounding error, and by more than a fifth of the
-    statement's own error: a term proportional to h of that size bends the local slope by twice the tolerance of a verdict. Elsewhere it equals the statement as far as
+    It is *visible* on a problem if, at the finest step, it moves the flow's end point by more than ten times the known solver and rounding error, and
+    by more than a fifth of the
+    statement's own error: a term proportional to h of that size bends the local slope by twice the tolerance of a verdict. Elsewhere it equals the
+    statement as far as
     these steps can tell, and is not counted.
     """
     tally: Counter[str] = Counter()

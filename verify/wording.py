@@ -64,7 +64,7 @@ def worst(row: Row) -> str:
 def resolution(row: Row) -> str:
     """The smallest relative change of each named term that would have been caught."""
     return ", ".join(
-        f"{term} {percent(value) if value <= 1 else 'none'}"
+        f"{term} {percent(value) if value <= 1 else 'not caught'}"
         for term, value in row.resolution.items()
     )
 

@@ -67,8 +67,8 @@ def test_zero_of_a_gradient_component_is_noticed() -> None:
     assert far.root[0] > 0.5
 
 
-def test_forgotten_zero_does_not_count() -> None:
-    # Batch 0, whose gradient vanishes, is visited once: with rho = 0.3 its own R^(0) is forgotten after 31 steps, yet was seen before.
+def test_zero_of_one_batch_at_its_only_visit_is_noticed() -> None:
+    # Batch 0, whose gradient vanishes, is visited at the first step alone: R^(0) = 0 while that step is in memory.
     loss = sb.Loss.sinusoids([[0.0], [1.0]], [[1.0]], [[0.0], [0.3]])
     schedule = np.ones(60, dtype=np.int64)
     optimizer = sb.Adam(0.5, 0.3, 1e-3)

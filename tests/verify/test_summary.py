@@ -173,9 +173,8 @@ def test_missing_data_and_empty_cells_say_so() -> None:
 
 def test_a_control_is_judged_on_both_sides_and_has_no_resolution() -> None:
     responses: dict[str, Any] = {
-        f"response_{t}": np.full(3, 0.1) for t in ("M", "R", "L", "Lbar", "P", "Pbar", "bias")
+        f"response_{t}": np.full((3, 2), 1e-3) for t in ("M", "R", "L", "Lbar", "P", "Pbar", "bias")
     }
-    responses["response_floor"] = np.full(3, 1e-12)
     ones = [
         measured([1.0, 1.001 + i / 1000, 1.0], cell, **responses) for i, cell in enumerate(cells(3))
     ]

@@ -67,7 +67,7 @@ def test_floor_bounds_the_solver_s_error(kind: str) -> None:
             )
             # The first piece is in both kinds; the whole path in the global one.
             wrong = np.linalg.norm(two - sixteen, axis=1)
-            assert wrong.max() if kind == "global" else wrong[1] <= found.floor[k, column]
+            assert (wrong.max() if kind == "global" else wrong[1]) <= found.floor[k, column]
 
 
 def test_memory_is_the_slowest_of_three_clocks() -> None:
