@@ -21,6 +21,7 @@ from stepbias.verify.resolution import pooled as pool_resolution
 from stepbias.verify.resolution import resolution
 from stepbias.verify.rows import MutantRow, Row, Stratum, Verdict
 from stepbias.verify.store import Arrays
+from stepbias.verify.wording import UNPOOLED
 
 # A wrong variant is visible on a problem if it moves the end point by this many times the known solver and rounding error.
 _VISIBLE = 10.0
@@ -191,11 +192,11 @@ def _strata(claim: Claim, units: Sequence[UnitResult]) -> list[Stratum]:
             labels += [f"m = {cell.batches}", f"{cell.schedule}", f"{cell.family}"]
         else:
             labels = [
-                f"not pooled: (beta, rho, eps) = ({cell.beta:g}, {cell.rho:g}, {cell.epsilon:g})"
+                f"{UNPOOLED} (beta, rho, eps) = ({cell.beta:g}, {cell.rho:g}, {cell.epsilon:g})"
             ]
         for label in labels:
             groups.setdefault(label, []).extend(fits)
-    ordered = sorted(groups.items(), key=lambda item: (item[0].startswith("not pooled"), item[0]))
+    ordered = sorted(groups.items(), key=lambda item: (item[0].startswith(UNPOOLED), item[0]))
     return [_stratum(name, fits) for name, fits in ordered]
 
 
@@ -203,7 +204,7 @@ def _stratum(name: str, fits: Sequence[OrderFit]) -> Stratum:
     tally = Counter(f.verdict for f in fits)
     orders = [f.order for f in fits if np.isfinite(f.order)]
     reasons = Counter(_kind(f.reason) for f in fits if f.verdict == "inconclusive")
-    why = f" ({reasons.most_common(1)[0][0]})" if name.startswith("not pooled") and reasons else ""
+    why = f" ({reasons.most_common(1)[0][0]})" if name.startswith(UNPOOLED) and reasons else ""
     return Stratum(
         name=name + why,
         problems=len(fits),

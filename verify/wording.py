@@ -22,6 +22,10 @@ def number(value: float | None, digits: int = 4) -> str:
     return f"{value:.{digits}g}"
 
 
+UNPOOLED = "not pooled:"
+"""Beginning of the names of strata that are reported whatever comes out."""
+
+
 def percent(value: float) -> str:
     """A share or a relative change in two significant digits."""
     if not math.isfinite(value):
@@ -78,13 +82,13 @@ def tally(counts: Mapping[str, int]) -> str:
 def notes(row: Row) -> list[tuple[str, str]]:
     """What stands beside a verdict: (heading, text) pairs, only those there is something to say of.
 
-    A confirmed claim gets its resolution, a claim that is not confirmed its reason in full; every
-    claim the share it could not judge, with the reasons, and the hardest settings it reached.
+    Every claim gets its reason, the share it could not judge, the hardest settings it reached and
+    the settings that are reported whatever comes out; a confirmed claim its resolution.
     """
     found: list[tuple[str, str]] = []
     if row.verdict != row.expected_verdict:
         found.append(("not expected", f"{row.verdict} instead of {row.expected_verdict}"))
-    if row.reason and row.verdict != "confirmed":
+    if row.reason:
         found.append(("reason", row.reason))
     if row.resolution and row.verdict == "confirmed":
         found.append(("would have caught a relative change of", resolution(row)))
@@ -98,7 +102,15 @@ def notes(row: Row) -> list[tuple[str, str]]:
         found.append(("hardest settings", settings(row.hardest)))
     if row.worst:
         found.append(("worst problem", worst(row)))
-    survivors = [mutant.name for mutant in row.mutants if mutant.verdict != "refuted"]
+    for stratum in row.strata:
+        if stratum.name.startswith(UNPOOLED):
+            verdicts = {v: getattr(stratum, v) for v in ("confirmed", "refuted", "inconclusive")}
+            counts = (
+                tally({name: count for name, count in verdicts.items() if count}) or "no problem"
+            )
+            text = f"{stratum.name.removeprefix(UNPOOLED).strip()}: {counts}"
+            found.append(("reported, not pooled", text))
+    survivors = [m.name for m in row.mutants if m.visible and m.verdict != "refuted"]
     if survivors:
         found.append(("wrong variants not refuted", ", ".join(survivors)))
     return found
