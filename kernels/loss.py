@@ -43,7 +43,7 @@ class Loss:
         self.dim = int(source.dim)
         self.batches = int(source.batches)
         self.problems = source.problems
-        self._packed: tuple[tuple[int, ...], tuple[Integers, Floats, Floats]] | None = None
+        self._packed: tuple[tuple[int, ...], tuple[Integers, Floats]] | None = None
 
     # construction ---------------------------------------------------------------------------------
 
@@ -367,15 +367,14 @@ class Loss:
         joined = np.concatenate(results)
         return np.asarray(joined[0] if alone else joined)
 
+    def pack(self, indices: Integers) -> tuple[Integers, Floats]:
+        """Packed data of the lanes ``indices``; a single loss is the same problem in every lane."""
+        return self.source.pack(np.zeros_like(indices) if self.problems is None else indices)
+
     def _pack(self, start: int, lanes: int) -> tuple[Integers, Floats, Floats]:
-        """Data and scratch of a block; the last one is kept, since a single loss asks for the same one again and again."""
+        """Data of a block, and fresh scratch; the last data are kept, since a single loss asks for the same ones again and again."""
         key = (start if self.problems is not None else 0, lanes)
-        if self._packed is None or self._packed[0] != key:
-            indices = (
-                np.zeros(lanes, dtype=np.int64)
-                if self.problems is None
-                else np.arange(start, start + lanes)
-            )
-            ints, reals = self.source.pack(indices)
-            self._packed = (key, (ints, reals, np.zeros(max(1, self.source.work_size(lanes)))))
-        return self._packed[1]
+        kept = self._packed  # read once: another thread may replace it
+        if kept is None or kept[0] != key:
+            kept = self._packed = (key, self.pack(np.arange(start, start + lanes)))
+        return (*kept[1], np.zeros(max(1, self.source.work_size(lanes))))

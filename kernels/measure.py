@@ -116,7 +116,7 @@ def measure(
 
     def work(piece: Integers) -> None:
         lanes, first = len(piece), int(piece[0])
-        ints, reals = loss.source.pack(piece)
+        ints, reals = loss.pack(piece)
         size = loss.source.work_size(lanes)
         start = np.ascontiguousarray(ensemble.theta0[piece].T)
         watch = make_watch(loss.dim, lanes)

@@ -100,7 +100,7 @@ def survey(ensemble: Ensemble, steps: int) -> Survey:
 
     def work(piece: Integers) -> None:
         lanes = len(piece)
-        ints, reals = loss.source.pack(piece)
+        ints, reals = loss.pack(piece)
         start = np.ascontiguousarray(ensemble.theta0[piece].T)
         smallest, distance = np.full(lanes, np.inf), np.empty(lanes)
         _survey_block(

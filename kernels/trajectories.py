@@ -32,7 +32,7 @@ _AT = ("theta", "n + 1")
 
 def block_data(loss: Any, piece: Integers) -> Data:
     """Packed loss data of a block, with fresh scratch."""
-    ints, reals = loss.source.pack(piece)
+    ints, reals = loss.pack(piece)
     return Data(ints, reals, np.zeros(loss.source.work_size(len(piece))))
 
 
@@ -84,6 +84,7 @@ def iterate(
     ----------
     Cattaneo, Klusowski, Shigida, "On the Implicit Bias of Adam", Definitions 2.1 and 4.1.
     """
+    steps = whole("steps", steps, 0)  # a small NumPy integer would overflow at steps + 1
     ensemble = prepare(optimizer, loss, theta0, h, steps, schedule, device)
     require_memory("steps", steps, ensemble.problems * (steps + 1) * loss.dim, _STORED)
     result = np.empty((ensemble.problems, steps + 1, loss.dim))
@@ -144,6 +145,7 @@ def flow(
     ----------
     Cattaneo, Klusowski, Shigida, "On the Implicit Bias of Adam", Theorems 3.1 and 4.2 and their variants with epsilon outside the root.
     """
+    steps = whole("steps", steps, 0)  # a small NumPy integer would overflow at steps + 1
     ensemble = prepare(optimizer, loss, theta0, h, steps, schedule, device)
     variant = of_order(order)
     require_memory("steps", steps, ensemble.problems * (steps + 1) * loss.dim, _STORED)
@@ -337,6 +339,7 @@ def global_error(
     ----------
     Cattaneo, Klusowski, Shigida, "On the Implicit Bias of Adam", Theorems 3.1 and 4.2.
     """
+    steps = whole("steps", steps, 0)  # a small NumPy integer would overflow at steps + 1
     ensemble = prepare(optimizer, loss, theta0, h, steps, schedule, device)
     variant = of_order(order)
     found = measure(

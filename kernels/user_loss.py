@@ -118,10 +118,13 @@ def _build(functions: Functions, arrays: tuple[NDArray[Any], ...]) -> Oracle:
             for j in range(dim):
                 out[j, i] = result[j]
 
+    # A function that raises leaves its caller at once: what it did not reach must not hold old numbers.
     def batch_gradient(b, theta, ints, reals, work, out):
+        out[:] = np.nan
         one_batch(b, theta, data(ints), work, out)
 
     def all_gradients(theta, ints, reals, work, out):
+        out[:] = np.nan
         tensors = data(ints)
         for b in range(out.shape[0]):
             one_batch(b, theta, tensors, work, out[b])
@@ -155,6 +158,8 @@ def _products_by_hvp(hvp: Any, data: Any) -> Callable[..., None]:
                     out[b, j, i] = result[j]
 
     def products(theta, ints, reals, work, first, second, out_first, out_second):
+        out_first[:] = np.nan
+        out_second[:] = np.nan
         tensors = data(ints)
         one(theta, tensors, work, first, out_first)
         one(theta, tensors, work, second, out_second)
@@ -164,6 +169,8 @@ def _products_by_hvp(hvp: Any, data: Any) -> Callable[..., None]:
 
 def _products_by_hessian(hessian: Any, data: Any) -> Callable[..., None]:
     def products(theta, ints, reals, work, first, second, out_first, out_second):
+        out_first[:] = np.nan
+        out_second[:] = np.nan
         tensors = data(ints)
         dim, lanes = theta.shape
         point, matrix = work[:dim], work[3 * dim : 3 * dim + dim * dim].reshape(dim, dim)
@@ -194,6 +201,7 @@ def _values(value: Callable[..., Any] | None, data: Any) -> Callable[..., None]:
     compiled = _compiled(value)
 
     def values(b, theta, ints, reals, work, out):
+        out[:] = np.nan
         tensors = data(ints)
         point = work[: theta.shape[0]]
         for i in range(theta.shape[1]):

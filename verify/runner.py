@@ -161,11 +161,19 @@ def _results(
 
 
 def _escalate_refuted(claim: Claim, units: Sequence[UnitResult]) -> None:
-    """Replace the verdict of every refuted problem by that of a finer run of it alone."""
-    for unit in units:
-        for k, fit in enumerate(unit.fits(claim)):
-            if fit.verdict == "refuted":
-                unit.escalated[k] = escalate(claim, unit.cell, int(unit.arrays["numbers"][k]))
+    """Measure refuted problems again, finer and alone, the farthest from the claim first; one that stays refuted settles it."""
+    refuted = [
+        (abs(fit.order - claim.expected_order), unit, k)
+        for unit in units
+        if unit.cell.pooled
+        for k, fit in enumerate(unit.fits(claim))
+        if fit.verdict == "refuted"
+    ]
+    for _, unit, k in sorted(refuted, key=lambda entry: -entry[0]):
+        fit = escalate(claim, unit.cell, int(unit.arrays["numbers"][k]))
+        unit.escalated[k] = fit
+        if fit.verdict == "refuted":
+            return
 
 
 def run_claims(
@@ -223,11 +231,15 @@ def run_claims(
     store = Store(out, f"{source_hash()}-{profile}-{seed}")
     units = [unit for claim in chosen for unit in _units(claim, profile, seed, mutants)]
     found = _execute(units, store, count, progress)
+    statements = {
+        claim.id: _results(claim, cells_of(claim, profile, seed), claim.variant, found)
+        for claim in chosen
+    }
+    with ThreadPoolExecutor(max_workers=count) as pool:
+        list(pool.map(lambda claim: _escalate_refuted(claim, statements[claim.id]), chosen))
     rows = []
     for claim in chosen:
-        cells = cells_of(claim, profile, seed)
-        statement = _results(claim, cells, claim.variant, found)
-        _escalate_refuted(claim, statement)
+        cells, statement = cells_of(claim, profile, seed), statements[claim.id]
         row = summarise(claim, statement, seed)
         if mutants:
             pooled = [cell for cell in cells if cell.pooled]

@@ -102,7 +102,9 @@ def summarise(claim: Claim, units: Sequence[UnitResult], seed: int) -> Row:
     row.floor = [f.floor.tolist() for f in fits]
     row.used = [f.used.tolist() for f in fits]
     row.orders = [f.order for f in fits]
-    unit, k, fit = labelled[judged.worst_index]
+    # A refutation rests on the problem that stayed refuted when it was measured again.
+    settled = [x for x in labelled if x[1] in x[0].escalated and x[2].verdict == "refuted"]
+    unit, k, fit = settled[0] if settled else labelled[judged.worst_index]
     row.worst = {
         "problem": _number(pooled, unit, k),
         "order": fit.order,
