@@ -32,8 +32,8 @@ class Sweep:
     distance : (B,) float64
         How far the flow moved.
     memory : (B,) float64
-        kappa = max(1/(1-beta), 1/(1-rho), max |D'/D| along the flow): the asymptotic regime needs h kappa << 1. The first two are memory lengths in
-        steps, the third is a rate in time.
+        kappa = max(1/(T (1-beta)), 1/(T (1-rho)), max |D'/D| along the flow): the asymptotic regime needs
+        h kappa << 1, a memory short against the horizon and a denominator that hardly changes in a step.
     """
 
     h: Floats
@@ -118,5 +118,7 @@ def sweep(
         floor=np.stack(floors, axis=1),
         difference=np.stack([m.difference for m in found], axis=1),
         distance=found[finest].distance,
-        memory=np.maximum.reduce([1.0 / (1.0 - beta), 1.0 / (1.0 - rho), found[finest].drift]),
+        memory=np.maximum.reduce(
+            [1.0 / (total * (1.0 - beta)), 1.0 / (total * (1.0 - rho)), found[finest].drift]
+        ),
     )

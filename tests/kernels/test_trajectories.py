@@ -498,3 +498,25 @@ def test_trajectories_larger_than_memory_are_refused(
 def test_bad_substeps_are_refused(substeps: Any, error: type) -> None:
     with pytest.raises(error, match=rf"substeps = {substeps!r}.*accepted: an integer >= 1"):
         call("global_error", substeps=substeps)
+
+
+# one loss, many problems; numbers of steps of a narrow type ------------------------------------------
+
+
+@pytest.mark.parametrize("family", sb.Loss.families())
+def test_a_single_loss_is_the_same_in_every_lane(family: str) -> None:
+    loss = sb.Loss.random(family, dim=2, batches=2, seed=3)
+    start, sizes = np.array([0.1, 0.2]), np.array([0.01, 0.02, 0.01])
+    many = sb.flow(ADAM, loss, start, sizes, 4)
+    for k, h in enumerate(sizes):
+        assert np.array_equal(many[k], sb.flow(ADAM, loss, start, h, 4))
+    terms = sb.memory_terms(ADAM, loss, np.tile(start, (3, 1)), 4)
+    assert np.array_equal(terms.L[2], sb.memory_terms(ADAM, loss, start, 4).L)
+
+
+@pytest.mark.parametrize("steps", [np.uint8(255), np.int8(127)])
+def test_steps_of_a_narrow_type_do_not_overflow(steps: Any) -> None:
+    for function in (sb.iterate, sb.flow):
+        assert np.array_equal(
+            function(ADAM, LOSS, START, 1e-3, steps), function(ADAM, LOSS, START, 1e-3, int(steps))
+        )

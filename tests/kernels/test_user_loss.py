@@ -186,3 +186,21 @@ def test_wrong_hessian_is_noticed(role: str) -> None:
         "is not the derivative of gradient" in str(w.message) and role in str(w.message)
         for w in caught
     )
+
+
+@pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning")
+def test_a_function_that_raises_later_gives_nan() -> None:
+    def gradient(b, theta, data, out):  # type: ignore[no-untyped-def]
+        if theta[0] > 50.0:
+            raise ValueError("too far")
+        out[0] = 2.0 * theta[0]
+
+    def hessian(b, theta, data, out):  # type: ignore[no-untyped-def]
+        if theta[0] > 50.0:
+            raise ValueError("too far")
+        out[0, 0] = 2.0
+
+    loss = Loss.from_functions(gradient, hessian, dim=1, batches=1)
+    assert loss.gradient(0, [3.0]) == 6.0
+    for found in (loss.gradient(0, [100.0]), loss.hvp(0, [100.0], [1.0])):
+        assert np.isnan(found).all()
