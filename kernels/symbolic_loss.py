@@ -153,7 +153,23 @@ def _parse_one(b: int, item: Any, canonical: dict[str, Any]) -> Any:
         raise ValueError(
             f"expressions[{b}] = {item!r} is not real and finite; accepted: a real scalar expression"
         )
+    _require_closed_form(b, expression)
     return expression
+
+
+def _require_closed_form(b: int, expression: Any) -> None:
+    """Reject what has no straight-line code, before anything is derived."""
+    open_forms = (sympy.Sum, sympy.Product, sympy.Integral, sympy.Limit, sympy.Derivative)
+    found = expression.atoms(*open_forms)
+    if found:
+        raise ValueError(
+            f"expressions[{b}] contains {min(map(str, found))}; accepted: closed forms (try .doit())"
+        )
+    for piecewise in expression.atoms(sympy.Piecewise):
+        if piecewise.args[-1].cond != sympy.true:
+            raise ValueError(
+                f"expressions[{b}] contains {piecewise}; accepted: a Piecewise whose last condition is True"
+            )
 
 
 # derivatives --------------------------------------------------------------------------------------

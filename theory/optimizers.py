@@ -27,6 +27,16 @@ def _check(rho: Parameter, eps: Parameter, eps_root: Parameter) -> None:
         )
 
 
+def _own(optimizer: Adam | RMSProp, *names: str) -> None:
+    """Keep read-only copies of per-problem parameters: the caller's arrays may change after the check."""
+    for name in names:
+        value = getattr(optimizer, name)
+        if np.ndim(value):
+            copy = np.array(value, dtype=np.float64)
+            copy.flags.writeable = False
+            object.__setattr__(optimizer, name, copy)
+
+
 @dataclass(frozen=True, eq=False)
 class Adam:
     r"""Adam, component-wise, with both places of epsilon.
@@ -76,6 +86,7 @@ class Adam:
         _check(self.rho, self.eps, self.eps_root)
         if not isinstance(self.bias_correction, bool):
             raise TypeError(f"bias_correction = {self.bias_correction!r}; accepted: True or False")
+        _own(self, "beta", "rho", "eps", "eps_root")
 
 
 @dataclass(frozen=True, eq=False)
@@ -101,6 +112,7 @@ class RMSProp:
 
     def __post_init__(self) -> None:
         _check(self.rho, self.eps, self.eps_root)
+        _own(self, "rho", "eps", "eps_root")
 
     @property
     def beta(self) -> float:

@@ -164,8 +164,11 @@ def verify(
 ) -> None:
     """Run claims and print one row a claim."""
     with _usage():
-        if json not in (None, "-") and not Path(json).absolute().parent.is_dir():
-            raise ValueError(f"--json: the folder of {json!r} does not exist")
+        if json not in (None, "-"):  # refused before the run, not after it
+            if not json or Path(json).is_dir():
+                raise ValueError(f"--json: {json!r} is not the name of a file")
+            if not Path(json).absolute().parent.is_dir():
+                raise ValueError(f"--json: the folder of {json!r} does not exist")
         from stepbias.verify.runner import run_claims
 
         with _progress() as progress:
@@ -179,11 +182,12 @@ def verify(
                 workers=workers,
                 progress=progress,
             )
+        # The table first: a disk that is full must not cost the run.
+        _show(report, sys.stderr if json == "-" else sys.stdout)
         if json == "-":
             sys.stdout.write(report.json())
         elif json is not None:
             report.to_json(json)
-        _show(report, sys.stderr if json == "-" else sys.stdout)
     raise typer.Exit(0 if report.ok else 1)
 
 

@@ -166,8 +166,10 @@ class Report:
             document = json.loads(Path(path).read_text(encoding="utf-8"))
             if document["format"] != FORMAT:
                 raise ValueError(f"format {document['format']!r}, this version reads {FORMAT}")
+            if not isinstance(document["rows"], list) or not isinstance(document["meta"], dict):
+                raise ValueError("rows must be a list, meta a dictionary")
             return cls([row_from_json(row) for row in document["rows"]], document["meta"])
-        except (ValueError, KeyError, TypeError) as error:
+        except (ValueError, KeyError, TypeError, RecursionError) as error:
             raise ValueError(f"{os.fspath(path)!r} is not a stepbias report: {error}") from error
 
     def save(self, directory: str | os.PathLike[str]) -> None:

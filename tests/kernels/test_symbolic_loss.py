@@ -122,3 +122,11 @@ def test_rough_functions_have_derivatives_almost_everywhere() -> None:
 def test_rejects(arguments: tuple[Any, Any], error: type[Exception], text: str) -> None:
     with pytest.raises(error, match=text):
         Loss.from_sympy(*arguments)
+
+
+@pytest.mark.parametrize(
+    "text", ["Piecewise((x**2, x > 0))", "Sum(x**k, (k, 0, 3))", "Integral(x, x)"]
+)
+def test_forms_without_straight_line_code_are_refused_at_once(text: str) -> None:
+    with pytest.raises(ValueError, match=r"expressions\[0\] contains"):
+        Loss.from_sympy([text], "x")

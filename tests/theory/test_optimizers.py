@@ -232,3 +232,13 @@ def test_torch_itself_is_translated() -> None:
     assert settings(from_torch(torch.optim.RMSprop(weights))) == settings(RMSProp())
     with pytest.raises(TypeError, match="AdamW"):
         from_torch(torch.optim.AdamW(weights))
+
+
+def test_parameters_are_kept_as_they_were_checked() -> None:
+    beta = np.array([0.5, 0.9])
+    adam, rmsprop = Adam(beta=beta), RMSProp(rho=beta)
+    beta[0] = 1.5
+    assert adam.beta[0] == 0.5  # type: ignore[index]
+    assert rmsprop.rho[0] == 0.5  # type: ignore[index]
+    with pytest.raises(ValueError, match="read-only"):
+        adam.beta[0] = 1.5  # type: ignore[index]

@@ -149,6 +149,14 @@ def test_json_into_a_missing_folder_is_refused_before_the_run(
     assert library.calls == []
 
 
+@pytest.mark.parametrize("name", ["", "."])
+def test_json_into_a_folder_is_refused_before_the_run(library: Library, name: str) -> None:
+    result = call("verify", "--json", name)
+    assert result.exit_code == 2
+    assert "is not the name of a file" in result.stderr
+    assert library.calls == []
+
+
 @pytest.mark.parametrize("kind", [ValueError, TypeError])
 def test_what_the_library_refuses_is_one_line_and_status_2(
     library: Library, kind: type[Exception]

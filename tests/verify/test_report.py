@@ -85,7 +85,17 @@ def test_plain_leaves_finite_values_alone() -> None:
 
 @pytest.mark.parametrize(
     "text",
-    ["", "[1]", "{}", '{"format": 99, "meta": {}, "rows": []}', '{"format": 1, "rows": [1]}'],
+    [
+        "",
+        "[1]",
+        "{}",
+        '{"format": 99, "meta": {}, "rows": []}',
+        '{"format": 1, "rows": [1]}',
+        '{"format": 1, "meta": null, "rows": []}',
+        '{"format": 1, "meta": {}, "rows": {}}',
+        "[" * 100_000,
+    ],
+    ids=range(8),
 )
 def test_from_json_refuses_other_files(text: str, tmp_path: Path) -> None:
     path = tmp_path / "other.json"
