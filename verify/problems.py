@@ -58,7 +58,16 @@ _BETAS, _EPSILONS = (0.0, 0.5, 0.9), (1e-2, 1e-4)
 
 PROFILES: dict[str, Plan] = {
     "quick": Plan(
-        _BETAS, (0.5, 0.9), _EPSILONS, 3, 16, step_ladder(64, 4096), (), 0, step_ladder(64, 1024), 1
+        _BETAS,
+        (0.5, 0.9),
+        _EPSILONS,
+        3,
+        16,
+        step_ladder(64, 4096, 1),
+        (),
+        0,
+        step_ladder(64, 1024, 1),
+        1,
     ),
     "standard": Plan(
         _BETAS,

@@ -44,10 +44,11 @@ class Sweep:
     memory: Floats
 
 
-def step_ladder(coarsest: int, finest: int) -> tuple[int, ...]:
-    """Step counts from ``coarsest`` to ``finest`` (powers of 2): halvings, with the ratio sqrt 2 over the finest factor of 4, where the slope is decided."""
+def step_ladder(coarsest: int, finest: int, between: int = 2) -> tuple[int, ...]:
+    """Step counts from ``coarsest`` to ``finest`` (powers of 2): halvings, and the means in ratio of the finest ``between`` pairs, where the slope is decided."""
     halvings = (2**k for k in range(coarsest.bit_length() - 1, finest.bit_length()))
-    return tuple(sorted((*halvings, round(finest / 2**1.5), round(finest / 2**0.5))))
+    means = (round(finest / 2 ** (k + 0.5)) for k in range(between))
+    return tuple(sorted((*halvings, *means)))
 
 
 def ladder(steps: Any) -> list[int]:
