@@ -24,7 +24,7 @@ from jax.sharding import PartitionSpec as Spec
 
 from bench.cases import EPS_ROOT, SumsCase, Tables
 
-DEVICES = 2
+DEVICES = int(os.environ.get("STEPBIAS_BENCH_DEVICES", "2"))  # 1: JAX as it comes
 jax.config.update("jax_enable_x64", True)
 jax.config.update("jax_num_cpu_devices", DEVICES)
 

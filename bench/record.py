@@ -79,10 +79,13 @@ def run_pass(folder: Path, number: int) -> list[dict[str, Any]]:
     return json.loads(stored.read_text())["benchmarks"]
 
 
-def run_duel(seconds: float) -> dict[str, Any]:
-    """stepbias against its fastest peers in turn (see ``duel.py``), in a fresh process."""
+def run_duel(seconds: float, devices: int = 2) -> dict[str, Any]:
+    """stepbias against its fastest peers in turn (see ``duel.py``), in a fresh process; one device is JAX as it comes."""
     command = [sys.executable, str(HERE / "duel.py"), "--seconds", str(seconds)]
-    done = subprocess.run(command, cwd=HERE.parent, check=True, stdout=subprocess.PIPE, text=True)
+    environment = {**os.environ, "STEPBIAS_BENCH_DEVICES": str(devices)}
+    done = subprocess.run(
+        command, cwd=HERE.parent, check=True, stdout=subprocess.PIPE, text=True, env=environment
+    )
     return json.loads(done.stdout)
 
 
@@ -138,7 +141,7 @@ def main() -> None:
             passes.append(run_pass(Path(folder), number))
             sources.append(source_hash())
             time.sleep(1.0)
-    in_turn = run_duel(options.seconds)
+    in_turn, one_device = run_duel(options.seconds), run_duel(options.seconds, devices=1)
     sources.append(source_hash())
     groups = combine(passes)
     record = {
@@ -149,6 +152,7 @@ def main() -> None:
         "load_before_each_pass": loads,
         "source": sources[0] if len(set(sources)) == 1 else sources,
         "in_turn": in_turn,
+        "in_turn_jax_one_device": one_device,
         "best_peers": best_peers(groups),
         "groups": groups,
     }
