@@ -45,7 +45,7 @@ class Sweep:
 
 
 def step_ladder(coarsest: int, finest: int, between: int = 2) -> tuple[int, ...]:
-    """Step counts from ``coarsest`` to ``finest`` (powers of 2): halvings, and the geometric means of the finest ``between`` pairs, where the slope is decided."""
+    """Step counts from ``coarsest`` to ``finest`` (powers of 2): halvings, and geometric means of the finest ``between`` pairs, where the slope is decided."""
     halvings = (2**k for k in range(coarsest.bit_length() - 1, finest.bit_length()))
     means = (round(finest / 2 ** (k + 0.5)) for k in range(between))
     return tuple(sorted((*halvings, *means)))
