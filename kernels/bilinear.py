@@ -11,8 +11,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from stepbias.kernels.jit import pointer
-from stepbias.kernels.oracle import GRADIENT, GRADIENTS, PRODUCTS, VALUE, Oracle
+from stepbias.kernels.oracle import Oracle, compile_oracle
 from stepbias.theory import checks
 
 Floats = NDArray[np.float64]
@@ -56,12 +55,7 @@ def _value(b, theta, ints, reals, work, out):
 @cache
 def oracle() -> Oracle:
     """Compiled functions of the bilinear loss."""
-    return Oracle(
-        pointer(GRADIENT)(_gradient),
-        pointer(GRADIENTS)(_gradients),
-        pointer(PRODUCTS)(_products),
-        pointer(VALUE)(_value),
-    )
+    return compile_oracle(_gradient, _gradients, _products, _value)
 
 
 class BilinearSource:

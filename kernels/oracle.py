@@ -13,6 +13,8 @@ import numpy as np
 from numba import types
 from numpy.typing import NDArray
 
+from stepbias.kernels.jit import pointer
+
 Floats = NDArray[np.float64]
 Integers = NDArray[np.int64]
 
@@ -40,6 +42,21 @@ class Oracle(NamedTuple):
     gradients: Any
     products: Any
     value: Any
+
+
+def compile_oracle(
+    gradient: Callable[..., None],
+    gradients: Callable[..., None],
+    products: Callable[..., None],
+    value: Callable[..., None],
+) -> Oracle:
+    """Compile the four functions of one kind of loss, to be passed by address."""
+    return Oracle(
+        pointer(GRADIENT)(gradient),
+        pointer(GRADIENTS)(gradients),
+        pointer(PRODUCTS)(products),
+        pointer(VALUE)(value),
+    )
 
 
 class Source(Protocol):

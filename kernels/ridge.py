@@ -23,8 +23,8 @@ from typing import NamedTuple
 import numpy as np
 
 from stepbias.kernels.bind import bind
-from stepbias.kernels.jit import contracted, inline, kernel, pointer, wide_vectors
-from stepbias.kernels.oracle import GRADIENT, GRADIENTS, PRODUCTS, VALUE, Oracle
+from stepbias.kernels.jit import contracted, inline, kernel, wide_vectors
+from stepbias.kernels.oracle import Oracle, compile_oracle
 from stepbias.theory import activations
 from stepbias.theory.activations import GAUSSIAN, LOG_COSH, SINE, SOFTPLUS, SQUARE, TANH
 
@@ -340,9 +340,4 @@ def _value(b, theta, ints, reals, work, out):
 @cache
 def oracle() -> Oracle:
     """Compiled functions of all ridge losses."""
-    return Oracle(
-        pointer(GRADIENT)(_gradient),
-        pointer(GRADIENTS)(_gradients),
-        pointer(PRODUCTS)(_products),
-        pointer(VALUE)(_value),
-    )
+    return compile_oracle(_gradient, _gradients, _products, _value)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from abc import ABC, abstractmethod
 from typing import Any
 
 import numpy as np
@@ -34,7 +35,7 @@ def _ordered_sum(array: Floats, axis: int) -> Floats:
     return np.asarray(np.cumsum(array, axis=axis).take(-1, axis=axis))
 
 
-class RidgeSource:
+class RidgeSource(ABC):
     """Ridge losses whose weights differ from problem to problem; subclasses say which units they have.
 
     Parameters
@@ -62,13 +63,13 @@ class RidgeSource:
         """Four numbers per unit and lane."""
         return 4 * self.units * lanes
 
+    @abstractmethod
     def draw(self, indices: Integers) -> Units:
         """Offsets, amplitudes and weights of the problems ``indices``."""
-        raise NotImplementedError
 
+    @abstractmethod
     def describe(self) -> str:
         """The law or the origin."""
-        raise NotImplementedError
 
     def pack(self, indices: Integers) -> tuple[Integers, Floats]:
         """See :class:`stepbias.kernels.oracle.Source`."""

@@ -16,8 +16,8 @@ from numpy.typing import NDArray
 from stepbias.kernels.boxes import over_problems
 from stepbias.kernels.draws import Draws
 from stepbias.kernels.elementary import exp, log
-from stepbias.kernels.jit import inline, kernel, pointer
-from stepbias.kernels.oracle import GRADIENT, GRADIENTS, PRODUCTS, VALUE, Oracle
+from stepbias.kernels.jit import inline, kernel
+from stepbias.kernels.oracle import Oracle, compile_oracle
 from stepbias.kernels.ridge import Shape, gather, project
 
 Floats = NDArray[np.float64]
@@ -158,12 +158,7 @@ def _value(b, theta, ints, reals, work, out):
 @cache
 def oracle() -> Oracle:
     """Compiled functions of all log-sum-exp losses."""
-    return Oracle(
-        pointer(GRADIENT)(_gradient),
-        pointer(GRADIENTS)(_gradients),
-        pointer(PRODUCTS)(_products),
-        pointer(VALUE)(_value),
-    )
+    return compile_oracle(_gradient, _gradients, _products, _value)
 
 
 class RandomSoftmax:
