@@ -1,8 +1,8 @@
-"""Calibrate the order fit on synthetic sequences with a known truth.
+"""Calibrate the order fit: on synthetic sequences of known law, and on sequences made by the engine.
 
-    python bench/calibration.py [--count 20000] [--seed 1] [--out bench/results/calibration.json]
+    python bench/calibration.py [--count 20000] [--seed 2026] [--cells 12] [--problems 9] [--out bench/results/calibration.json]
 
-What counts as true, false and visible is defined in `stepbias.verify.fit_laws`.
+What counts as true, false and visible is defined in `stepbias.verify.fit_laws` and `stepbias.verify.fit_engine`.
 """
 
 from __future__ import annotations
@@ -11,13 +11,15 @@ import argparse
 import json
 import time
 from collections import Counter
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
+from stepbias.verify.fit_engine import Judged, judge_cell, make_cells
 from stepbias.verify.fit_input import Status
-from stepbias.verify.fit_laws import Outcome, draw, judge
+from stepbias.verify.fit_laws import KINDS, Outcome, draw, judge
 
 STEPS = range(5, 15)
 TARGETS = {
@@ -45,11 +47,12 @@ def summary(outcomes: list[Outcome]) -> dict[str, Any]:
     total = len(outcomes)
     clean = [o for o in outcomes if o.clean]
     settled = [o for o in outcomes if o.settled]
-    starved = [o for o in outcomes if np.count_nonzero(o.fit.status % Status.COARSE == 0) < 4]
+    starved = [o for o in outcomes if _starved(o)]
     seen_false = sum(o.visible and not o.true for o in outcomes)
     seen_true = sum(o.visible and o.true for o in outcomes)
     wrong_yes = [o for o in outcomes if o.fit.verdict == "confirmed" and not o.true]
     wrong_no = [o for o in outcomes if o.fit.verdict == "refuted" and o.true]
+    rule_broken = sum(o.fit.verdict != "inconclusive" for o in starved)
     kinds: dict[str, Counter[str]] = {}
     for o in outcomes:
         name = f"{o.kind}/{'true' if o.true else 'false'}{'' if o.visible else ' (invisibly)'}"
@@ -63,29 +66,108 @@ def summary(outcomes: list[Outcome]) -> dict[str, Any]:
         "invisible_confirmations": sum(not o.visible for o in wrong_yes) / total,
         "invisible_refutations": sum(not o.visible for o in wrong_no) / total,
         "inconclusive": _undecided(outcomes),
-        "fewer_than_4_usable_points": len(starved) / total,
+        "inconclusive_by_rule": len(starved) / total,
+        "decided_against_the_rule": rule_broken,
+        "not_settled": 1.0 - len(settled) / total,
         "settled_sequences": len(settled),
         "inconclusive_settled": _undecided(settled),
         "clean_sequences": len(clean),
         "inconclusive_clean": _undecided(clean),
+        "rates_by_kind": {k: _kind_rates([o for o in outcomes if o.kind == k]) for k in KINDS},
         "by_kind": {k: dict(v) for k, v in sorted(kinds.items())},
     }
 
 
-def _undecided(outcomes: list[Outcome]) -> float:
+def _kind_rates(outcomes: Sequence[Outcome]) -> dict[str, float]:
+    total = max(len(outcomes), 1)
+    seen = [o for o in outcomes if o.visible]
+    return {
+        "sequences": len(outcomes),
+        "false_confirmations": sum(o.fit.verdict == "confirmed" and not o.true for o in seen)
+        / total,
+        "false_refutations": sum(o.fit.verdict == "refuted" and o.true for o in seen) / total,
+        "inconclusive": _undecided(outcomes),
+        "inconclusive_by_rule": sum(_starved(o) for o in outcomes) / total,
+        "not_settled": sum(not o.settled for o in outcomes) / total,
+    }
+
+
+def _starved(outcome: Outcome) -> bool:
+    """Inconclusive by rule: fewer than four usable points, or a span below 4."""
+    usable = np.isin(outcome.fit.status, (Status.USED, Status.COARSE))
+    if np.count_nonzero(usable) < 4:
+        return True
+    h = outcome.fit.h[usable]
+    return bool(h.max() < 4.0 * h.min())
+
+
+def _undecided(outcomes: Sequence[Outcome | Judged]) -> float:
     return sum(o.fit.verdict == "inconclusive" for o in outcomes) / max(len(outcomes), 1)
+
+
+def calibrate_engine(seed: int, cells: int, problems: int) -> dict[str, Any]:
+    """Judge sequences made by the engine: every stratum has ``cells`` cells of ``problems`` problems, each with four fields."""
+    start = time.perf_counter()
+    outcomes = [o for cell in make_cells(seed, cells, problems) for o in judge_cell(cell)]
+    seconds = time.perf_counter() - start
+    rates = engine_rates(outcomes)
+    strata = sorted({(o.beta, o.rho) for o in outcomes})
+    met = {
+        name: rates[name] <= TARGETS[name] for name in ("false_confirmations", "false_refutations")
+    }
+    return rates | {
+        "by_stratum": {
+            f"beta {beta:g}, rho {rho:g}": engine_rates(
+                [o for o in outcomes if (o.beta, o.rho) == (beta, rho)]
+            )
+            for beta, rho in strata
+        },
+        "seed": seed,
+        "seconds": seconds,
+        "targets_met": met,
+    }
+
+
+def engine_rates(outcomes: Sequence[Judged]) -> dict[str, Any]:
+    """Counts and rates of sequences of the engine; what is invisible is counted apart."""
+    total = max(len(outcomes), 1)
+    wrong_yes = [o for o in outcomes if o.fit.verdict == "confirmed" and not o.true]
+    wrong_no = [o for o in outcomes if o.fit.verdict == "refuted" and o.true]
+    fields: dict[str, Counter[str]] = {}
+    for o in outcomes:
+        name = o.field if o.true else "wrong field"
+        fields.setdefault(f"{name}{'' if o.visible else ' (invisibly)'}", Counter())[
+            o.fit.verdict
+        ] += 1
+    return {
+        "sequences": len(outcomes),
+        "false_confirmations": sum(o.visible for o in wrong_yes) / total,
+        "false_refutations": sum(o.visible for o in wrong_no) / total,
+        "invisible_confirmations": sum(not o.visible for o in wrong_yes) / total,
+        "invisible_refutations": sum(not o.visible for o in wrong_no) / total,
+        "inconclusive": _undecided(outcomes),
+        "inconclusive_true": _undecided([o for o in outcomes if o.true]),
+        "by_field": {k: dict(v) for k, v in sorted(fields.items())},
+    }
 
 
 def main() -> None:
     """Run, print, store."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0] if __doc__ else None)
     parser.add_argument("--count", type=int, default=20_000)
-    parser.add_argument("--seed", type=int, default=1)
+    parser.add_argument("--seed", type=int, default=2026)
+    parser.add_argument("--cells", type=int, default=12, help="cells of the engine per stratum")
+    parser.add_argument("--problems", type=int, default=9, help="problems of a cell")
     parser.add_argument(
         "--out", type=Path, default=Path(__file__).parent / "results" / "calibration.json"
     )
     args = parser.parse_args()
-    result = calibrate(args.count, args.seed)
+    result = {
+        "command": f"python bench/calibration.py --count {args.count} --seed {args.seed} "
+        f"--cells {args.cells} --problems {args.problems}",
+        "synthetic": calibrate(args.count, args.seed),
+        "engine": calibrate_engine(args.seed, args.cells, args.problems),
+    }
     args.out.parent.mkdir(parents=True, exist_ok=True)
     args.out.write_text(json.dumps(result, indent=2) + "\n")
     print(json.dumps(result, indent=2))

@@ -25,6 +25,7 @@ Integers = NDArray[np.int64]
 
 _ROWS = 8  # units of one batch
 _BOWLS = 4  # quadratic units of the perturbed quadratic
+_KINKS = 1  # kinked units of a kinked family
 
 
 class Layout(NamedTuple):
@@ -88,6 +89,27 @@ def _perturbed_quadratic(draws: Draws, dim: int, batches: int) -> Units:
     )
 
 
+def _kinked(draws: Draws, dim: int, batches: int, size: float) -> Units:
+    """Sine rows and a concave kinked unit, common to all batches, with an amplitude of size up to ``size``.
+
+    Concave, a ridge: in a valley floor the jump points back from both sides, the flow may be held on the kink and the iterates chatter about it.
+    """
+    smooth = _waves(draws, dim, batches, 0.5)
+    weight = draws.signed(0.5, 1.5, dim, _KINKS)
+    a = draws.uniform(-size, -0.4 * size, _KINKS)
+    c = draws.uniform(-1.5, 1.5, _KINKS)
+    shape = (batches, *a.shape)
+    return _join([smooth, (np.broadcast_to(c, shape), np.broadcast_to(a, shape), weight)], batches)
+
+
+def _with_abs(draws: Draws, dim: int, batches: int) -> Units:
+    return _kinked(draws, dim, batches, 0.8)
+
+
+def _with_relu(draws: Draws, dim: int, batches: int) -> Units:
+    return _kinked(draws, dim, batches, 1.6)
+
+
 class RidgeFamily(NamedTuple):
     """A random family of ridge losses."""
 
@@ -130,6 +152,25 @@ RIDGE_FAMILIES: dict[str, RidgeFamily] = {
     ),
 }
 
+_KINK_LAW = f"the sinusoid family + {_KINKS} unit a phi(w . theta + c) common to all batches; |w_j| uniform in (0.5, 1.5), c in (-1.5, 1.5), signs fair"
+KINKED_FAMILIES: dict[str, RidgeFamily] = {
+    "sinusoid + abs": RidgeFamily(
+        8,
+        Layout(((activations.SINE, _ROWS), (activations.ABS, _KINKS))),
+        _with_abs,
+        f"{_KINK_LAW}; phi = |z|, a in (-0.8, -0.32)",
+    ),
+    "sinusoid + relu": RidgeFamily(
+        9,
+        Layout(((activations.SINE, _ROWS), (activations.RELU, _KINKS))),
+        _with_relu,
+        f"{_KINK_LAW}; phi = max(z, 0), a in (-1.6, -0.64)",
+    ),
+}
+"""Losses without bounded derivatives, for the claims that drop this assumption; no families of :meth:`Loss.random`."""
+
+_LAWS = RIDGE_FAMILIES | KINKED_FAMILIES
+
 
 class RandomRidge(RidgeSource):
     """A random family of ridge losses.
@@ -137,7 +178,7 @@ class RandomRidge(RidgeSource):
     Parameters
     ----------
     family : str
-        A key of :data:`RIDGE_FAMILIES`.
+        A key of :data:`RIDGE_FAMILIES` or :data:`KINKED_FAMILIES`.
     dim, batches : int
     problems : int or None
     seed : int
@@ -146,7 +187,7 @@ class RandomRidge(RidgeSource):
     def __init__(
         self, family: str, dim: int, batches: int, problems: int | None, seed: int
     ) -> None:
-        groups = RIDGE_FAMILIES[family].layout.groups
+        groups = _LAWS[family].layout.groups
         runs = [(kind, b, count) for b in range(batches) for kind, count in groups]
         super().__init__(dim, batches, problems, segment_table(runs))
         self.family = family
@@ -154,7 +195,7 @@ class RandomRidge(RidgeSource):
 
     def draw(self, indices: Integers) -> Units:
         """See :meth:`RidgeSource.draw`."""
-        family = RIDGE_FAMILIES[self.family]
+        family = _LAWS[self.family]
         count = family.layout.units * (self.dim + 2 * self.batches + 2)
         return family.expand(
             Draws(self.seed, family.number, indices, count), self.dim, self.batches
@@ -162,7 +203,7 @@ class RandomRidge(RidgeSource):
 
     def describe(self) -> str:
         """The law of the family and the seed."""
-        return f"{self.family}, seed {self.seed}: {RIDGE_FAMILIES[self.family].law}"
+        return f"{self.family}, seed {self.seed}: {_LAWS[self.family].law}"
 
 
 FAMILIES = (

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
-from typing import NamedTuple
+from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -22,6 +22,9 @@ from stepbias.kernels.trajectory import (
 from stepbias.theory.optimizers import Adam, AdamFamily
 from stepbias.theory.variants import STATEMENT, Variant
 
+if TYPE_CHECKING:
+    from stepbias.kernels.fault import Fault
+
 Floats = NDArray[np.float64]
 Integers = NDArray[np.int64]
 
@@ -37,6 +40,8 @@ class Measurement:
     root: Floats  # (B,)
     drift: Floats  # (B,)
     size: Floats  # (B,)
+    start: Floats  # (B,)
+    grain: Floats  # (B,)
 
 
 class Method(NamedTuple):
@@ -83,6 +88,7 @@ def measure(
     method: Method | None = None,
     check: bool = True,
     local: bool = False,
+    fault: Fault | None = None,
 ) -> Measurement:
     """Run both trajectories of every problem.
 
@@ -98,7 +104,17 @@ def measure(
         Also integrate the coarser flow and report the global difference.
     local : bool
         Put the iterate back on the flow before every step: the error is then the largest one-step defect, with the gradient history taken along the flow.
+    fault : Fault, optional
+        Break the measurement on purpose.
     """
+    flow_ensemble = ensemble
+    if fault is not None:
+        ensemble = fault.ensemble(ensemble)
+        flow_ensemble = fault.flow_ensemble(ensemble)
+        method = fault.method if method is None else method
+    chosen = resolution(steps) if method is None else method
+    broken = (False, 0) if fault is None else (fault.single, int(fault.late_step))
+    offset = 0.0 if fault is None else fault.start
     loss = ensemble.loss
     count = ensemble.problems
     results = Measurement(
@@ -109,6 +125,8 @@ def measure(
         root=np.empty(count),
         drift=np.empty(count),
         size=np.empty(count),
+        start=np.empty(count),
+        grain=np.empty(count),
     )
     flow_of = field_optimizer(ensemble.optimizer, variant)
     oracle = loss.source.oracle
@@ -119,27 +137,30 @@ def measure(
         ints, reals = loss.pack(piece)
         size = loss.source.work_size(lanes)
         start = np.ascontiguousarray(ensemble.theta0[piece].T)
+        flow_start = start + offset
         watch = make_watch(loss.dim, lanes)
         iterate_rule = ensemble.rule(ensemble.optimizer, first)
+        same_tables = flow_of is ensemble.optimizer and flow_ensemble is ensemble
         run_lockstep(
             pointers,
             Data(ints, reals, np.zeros(size)),
             iterate_rule,
-            iterate_rule if flow_of is ensemble.optimizer else ensemble.rule(flow_of, first),
+            iterate_rule if same_tables else flow_ensemble.rule(flow_of, first),
             (variant.factors, variant.short_memory),
             ensemble.step_sizes(piece),
             steps,
-            resolution(steps) if method is None else method,
+            chosen,
             check,
             local,
+            broken,
             Position(start.copy(), np.zeros_like(start)),
-            Position(start.copy(), np.zeros_like(start)),
-            Position(start.copy(), np.zeros_like(start)),
+            Position(flow_start.copy(), np.zeros_like(start)),
+            Position(flow_start.copy(), np.zeros_like(start)),
             np.zeros((3, loss.dim, lanes)),
             make_flow_state(loss.batches, loss.dim, lanes),
             watch,
         )
-        for name in ("error", "solver", "distance", "root", "drift", "size"):
+        for name in ("error", "solver", "distance", "root", "drift", "size", "start", "grain"):
             getattr(results, name)[piece] = getattr(watch, name)
         results.difference[piece] = watch.difference.T
 

@@ -26,12 +26,15 @@ from stepbias.kernels.bind import bind
 from stepbias.kernels.jit import contracted, inline, kernel, wide_vectors
 from stepbias.kernels.oracle import Oracle, compile_oracle
 from stepbias.theory import activations
-from stepbias.theory.activations import GAUSSIAN, LOG_COSH, SINE, SOFTPLUS, SQUARE, TANH
+from stepbias.theory.activations import ABS, GAUSSIAN, LOG_COSH, RELU, SINE, SOFTPLUS, SQUARE, TANH
 
-_sine, _softplus, _log_cosh, _gaussian, _square, _tanh = (bind(f) for f in activations.VALUES)
-_sine_slopes, _softplus_slopes, _log_cosh_slopes, _gaussian_slopes, _square_slopes, _tanh_slopes = (
+_sine, _softplus, _log_cosh, _gaussian, _square, _tanh, _abs, _relu = (
+    bind(f) for f in activations.VALUES
+)
+_sine_slopes, _softplus_slopes, _log_cosh_slopes, _gaussian_slopes, *_more_slopes = (
     bind(f) for f in activations.SLOPES
 )
+_square_slopes, _tanh_slopes, _abs_slopes, _relu_slopes = _more_slopes
 
 HEADER = 3  # entries of ints before the segments
 _u = np.uintp
@@ -239,6 +242,16 @@ def _slopes(kind, shape, reals, work, start, stop):
             d, e = _tanh_slopes(work[z + i])
             work[z + i] = reals[a + i] * d
             work[c + i] = reals[a + i] * e
+    elif kind == ABS:
+        for i in range(count):
+            d, e = _abs_slopes(work[z + i])
+            work[z + i] = reals[a + i] * d
+            work[c + i] = reals[a + i] * e
+    elif kind == RELU:
+        for i in range(count):
+            d, e = _relu_slopes(work[z + i])
+            work[z + i] = reals[a + i] * d
+            work[c + i] = reals[a + i] * e
 
 
 @kernel()
@@ -264,6 +277,12 @@ def _values(kind, shape, reals, work, start, stop):
     elif kind == TANH:
         for i in range(count):
             work[z + i] = reals[a + i] * _tanh(work[z + i])
+    elif kind == ABS:
+        for i in range(count):
+            work[z + i] = reals[a + i] * _abs(work[z + i])
+    elif kind == RELU:
+        for i in range(count):
+            work[z + i] = reals[a + i] * _relu(work[z + i])
 
 
 @kernel()

@@ -21,7 +21,8 @@ class Rule(NamedTuple):
     """An optimizer of the Adam family on one schedule, as the kernels read it.
 
     ``mean_weight[n, b]`` is w_b^(n), the sum of beta^(n-k) (1 - beta) over the steps k <= n with batch b, before bias correction; ``square_weight`` the
-    same with rho. ``mean_power[i]`` is beta^i (1 - beta). ``mean_correction[n]`` is 1 / (1 - beta^(n+1)), or 1.
+    same with rho. ``mean_power[i]`` is beta^i (1 - beta). ``mean_correction[n]`` is 1 / (1 - beta^(n+1)), or 1. From step ``settled`` on no U in memory
+    depends on its step.
     """
 
     beta: float
@@ -29,7 +30,7 @@ class Rule(NamedTuple):
     eps: float
     eps_root: float
     window: int
-    constant: bool
+    settled: int
     batch: Integers
     mean_correction: Floats
     square_correction: Floats
@@ -57,6 +58,16 @@ def _lags(decay: float, steps: int) -> Floats:
     """Sum over k < n of decay^(n-k) (1 - decay) (n - k), for n = 0 .. steps - 1."""
     age = np.arange(steps, dtype=np.float64)
     return np.cumsum(age * decay**age * (1.0 - decay))
+
+
+def _settled(batches: int, bias_correction: bool, window: int, steps: int) -> int:
+    """First step from which M, V and so U are the same at every step in memory, so that the sums collapse (Remark 3.2); ``steps`` if none is.
+
+    Full batch only: at once with bias correction; without it when the weight of the start is negligible even at the oldest step in memory.
+    """
+    if batches > 1:
+        return steps
+    return 0 if bias_correction else min(2 * window, steps)
 
 
 @kernel()
@@ -89,8 +100,7 @@ def make_rule(
         eps=float(eps),
         eps_root=float(eps_root),
         window=window,
-        # Full batch with bias correction: M, V and so U do not depend on the step, and the sums collapse (Remark 3.2).
-        constant=bool(batches == 1 and bias_correction),
+        settled=_settled(batches, bias_correction, window, steps),
         batch=batch,
         mean_correction=_corrections(beta, steps, bias_correction),
         square_correction=_corrections(rho, steps, bias_correction),

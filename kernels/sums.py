@@ -191,7 +191,7 @@ def _finish(rule, n, short_memory, gradients, factors, state):
 
 @kernel()
 def _constant_direction(rule, n, gradients, factors, state):
-    """Full batch with bias correction: U does not depend on the step, T_n - T_k = (n - k) U."""
+    """Full batch, settled: U does not depend on the step, T_n - T_k = (n - k) U."""
     averages(rule, n, gradients, state.mean, state.square)
     w = rule.mean_correction[n] * rule.mean_weight[n, 0]
     r = rule.square_correction[n] * rule.square_weight[n, 0]
@@ -222,7 +222,7 @@ def memory_sums(rule, n, short_memory, gradients, factors, state):
     state : SumState
         Overwritten; see there for what it holds afterwards.
     """
-    if rule.constant and not short_memory:
+    if n >= rule.settled and not short_memory:
         _constant_direction(rule, n, gradients, factors, state)
         return
     first = max(0, n - rule.window)

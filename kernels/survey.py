@@ -8,6 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from stepbias.kernels.blocks import Ensemble, for_each_block
+from stepbias.kernels.curvature import relative_change
 from stepbias.kernels.field import Data
 from stepbias.kernels.jit import inline, kernel
 from stepbias.kernels.trajectory import Position, advance_iterate
@@ -23,10 +24,11 @@ _ROUNDING = 2.0**-53
 
 
 class Survey(NamedTuple):
-    """Per problem: how far the iterates moved, and the smallest R of any step still in memory, on the gradient's scale."""
+    """Per problem: how far the iterates moved, the smallest R of any step still in memory (on the gradient's scale), the relative change of the Hessians."""
 
     distance: Floats  # (B,)
     root: Floats  # (B,)
+    curvature: Floats  # (B,)
 
 
 @kernel()
@@ -96,21 +98,24 @@ def survey(ensemble: Ensemble, steps: int) -> Survey:
         Non-finite entries for problems that overflowed.
     """
     loss = ensemble.loss
-    result = Survey(np.empty(ensemble.problems), np.empty(ensemble.problems))
+    result = Survey(*np.empty((3, ensemble.problems)))
 
     def work(piece: Integers) -> None:
         lanes = len(piece)
         ints, reals = loss.pack(piece)
         start = np.ascontiguousarray(ensemble.theta0[piece].T)
         smallest, distance = np.full(lanes, np.inf), np.empty(lanes)
+        data = Data(ints, reals, np.zeros(loss.source.work_size(lanes)))
+        position = Position(start.copy(), np.zeros_like(start))
+        oracle = loss.source.oracle
         _survey_block(
-            loss.source.oracle.gradient,
-            loss.source.oracle.gradients,
-            Data(ints, reals, np.zeros(loss.source.work_size(lanes))),
+            oracle.gradient,
+            oracle.gradients,
+            data,
             ensemble.rule(ensemble.optimizer, int(piece[0])),
             ensemble.step_sizes(piece),
             steps,
-            Position(start, np.zeros_like(start)),
+            position,
             np.zeros((4, loss.dim, lanes)),
             np.empty((loss.batches, loss.dim, lanes)),
             smallest,
@@ -118,6 +123,7 @@ def survey(ensemble: Ensemble, steps: int) -> Survey:
         )
         result.root[piece] = smallest
         result.distance[piece] = distance
+        result.curvature[piece] = relative_change(oracle, data, start, position.high, loss.batches)
 
     for_each_block(ensemble, work)
     return result

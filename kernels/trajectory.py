@@ -31,6 +31,8 @@ class Tableau(NamedTuple):
 CLASSICAL = Tableau(np.array([0.0, 0.5, 0.5, 1.0]), np.array([1.0, 2.0, 2.0, 1.0]) / 6.0)  # order 4
 HEUN = Tableau(np.array([0.0, 1.0, 2.0]) / 3.0, np.array([0.25, 0.0, 0.75]))  # order 3
 
+_SINGLE = 2.0**-24  # half the spacing of float32 relative to the number, at its largest
+
 
 class Position(NamedTuple):
     """Parameters of a block as an unevaluated sum high + low, each (p, L)."""
@@ -55,6 +57,9 @@ class Watch(NamedTuple):
     ``error`` is the 2-norm of iterate - flow; ``solver`` the 2-norm of the difference of the two resolutions of the flow; ``distance`` the 2-norm of
     flow - start at the end; ``difference`` the signed vector iterate - flow at the end, (p, L); ``root`` the smallest R on the flow; ``drift`` the
     largest |D'/D| on the flow; ``size`` the largest |theta_j| seen on the flow.
+
+    Two tell whether the instrument is sound: ``start`` is the 2-norm of iterate - flow before the first step; ``grain`` the largest distance of an
+    iterate's component from the nearest float32, in units of 2^-24 of its size: close to 1 for any walk in double precision, 0 for one in single.
     """
 
     error: Floats
@@ -64,6 +69,8 @@ class Watch(NamedTuple):
     root: Floats
     drift: Floats
     size: Floats
+    start: Floats
+    grain: Floats
 
 
 def make_flow_state(batches: int, dim: int, lanes: int) -> FlowState:
@@ -74,10 +81,9 @@ def make_flow_state(batches: int, dim: int, lanes: int) -> FlowState:
 
 def make_watch(dim: int, lanes: int) -> Watch:
     """Results before the first step."""
-    error, solver, distance, drift, size = np.zeros((5, lanes))
-    return Watch(
-        error, solver, distance, np.zeros((dim, lanes)), np.full(lanes, np.inf), drift, size
-    )
+    error, solver, distance, drift, size, start, grain = np.zeros((7, lanes))
+    root = np.full(lanes, np.inf)
+    return Watch(error, solver, distance, np.zeros((dim, lanes)), root, drift, size, start, grain)
 
 
 @inline
@@ -209,6 +215,27 @@ def _observe(first, second, out):
 
 
 @kernel()
+def _round_to_single(position):
+    position.low[:, :] = 0.0
+    p, lanes = position.high.shape
+    for j in range(p):
+        for lane in range(lanes):
+            position.high[j, lane] = np.float64(np.float32(position.high[j, lane]))
+
+
+@kernel()
+def _observe_grain(position, out):
+    """out[lane] = max(out[lane], |x - nearest float32| / (2^-24 |x|)) over the components x = high + low."""
+    p, lanes = position.high.shape
+    for j in range(p):
+        for lane in range(lanes):
+            high = position.high[j, lane]
+            rest = (high - np.float64(np.float32(high))) + position.low[j, lane]
+            if high != 0.0:
+                out[lane] = max(out[lane], abs(rest / (_SINGLE * high)))
+
+
+@kernel()
 def run_lockstep(
     oracle,
     data,
@@ -220,6 +247,7 @@ def run_lockstep(
     method,
     with_check,
     local,
+    broken,
     iterate,
     flow,
     check,
@@ -245,6 +273,8 @@ def run_lockstep(
         Integrate ``check``, the coarser flow; ``watch.solver`` is 0 otherwise.
     local : bool
         Put the iterate back on the flow before every step (one-step defects).
+    broken : tuple (single, late)
+        (False, 0), or a broken instrument: round the iterate to float32 after every step; let the flow read its tables ``late`` steps too late.
     iterate, flow, check : Position
         All at the start.
     moments : (3, p, L) float64
@@ -254,9 +284,12 @@ def run_lockstep(
     """
     oracle_gradient, oracle_gradients, oracle_products = oracle
     tableau, substeps, coarse, coarse_substeps = method
+    single, late = broken
     p, lanes = iterate.high.shape
     start = iterate.high.copy()
+    _observe(iterate, flow, watch.start)
     for n in range(steps):
+        piece = max(n - late, 0)
         if local:
             # The coarse flow too: the solver difference is then that of one piece, as the defect is.
             iterate.high[:, :] = flow.high
@@ -266,13 +299,16 @@ def run_lockstep(
         advance_iterate(
             oracle_gradient, data, iterate_rule, n, h, iterate, moments[0], moments[1], moments[2]
         )
+        if single:
+            _round_to_single(iterate)
+        _observe_grain(iterate, watch.grain)
         advance_flow(
             oracle_gradients,
             oracle_products,
             data,
             flow_rule,
             variant,
-            n,
+            piece,
             h,
             tableau,
             substeps,
@@ -288,7 +324,7 @@ def run_lockstep(
                 data,
                 flow_rule,
                 variant,
-                n,
+                piece,
                 h,
                 coarse,
                 coarse_substeps,

@@ -26,6 +26,7 @@ _HOME = {
     "global_error": "stepbias.kernels.trajectories",
     "measure_order": "stepbias.verify.orders",
     "fit_order": "stepbias.verify.fit",
+    "leading_coefficient": "stepbias.verify.coefficient",
     "claims": "stepbias.verify.registry",
     "run_claims": "stepbias.verify.runner",
 }
@@ -48,6 +49,7 @@ __all__ = [  # noqa: RUF022 (in the order of a reader's first use)
     "global_error",
     "measure_order",
     "fit_order",
+    "leading_coefficient",
     "claims",
     "run_claims",
     "strategies",

@@ -13,6 +13,7 @@ from stepbias.theory.schedules import Cyclic as Cyclic
 from stepbias.theory.schedules import Reshuffled as Reshuffled
 from stepbias.verify import strategies as strategies
 from stepbias.verify import testing as testing
+from stepbias.verify.coefficient import leading_coefficient as leading_coefficient
 from stepbias.verify.fit import fit_order as fit_order
 from stepbias.verify.orders import measure_order as measure_order
 from stepbias.verify.registry import claims as claims

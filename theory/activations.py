@@ -16,8 +16,10 @@ from numpy.typing import NDArray
 
 Floats = NDArray[np.float64]
 
-SINE, SOFTPLUS, LOG_COSH, GAUSSIAN, SQUARE, TANH = range(6)
-NAMES = ("sine", "softplus", "log-cosh", "gaussian", "square", "tanh")
+SINE, SOFTPLUS, LOG_COSH, GAUSSIAN, SQUARE, TANH, ABS, RELU = range(8)
+NAMES = ("sine", "softplus", "log-cosh", "gaussian", "square", "tanh", "abs", "relu")
+# Activations whose slope jumps at 0: the theorems' "bounded derivatives" fails there, on purpose.
+KINKED = (ABS, RELU)
 
 # A supremum is attained at an end of the interval or at a tabulated point; both carry rounding errors.
 _ROUNDING = 1.0 + 1e-13
@@ -81,6 +83,16 @@ def hyperbolic(z: Any) -> Any:
     return tanh(z)
 
 
+def absolute(z: Any) -> Any:
+    """|z|."""
+    return abs(z)
+
+
+def relu(z: Any) -> Any:
+    """max(z, 0)."""
+    return 0.5 * (z + abs(z))
+
+
 # slope and curvature ------------------------------------------------------------------------------
 
 
@@ -120,7 +132,26 @@ def hyperbolic_slopes(z: Any) -> Any:
     return d, -2.0 * t * d
 
 
-VALUES: tuple[Callable[[Any], Any], ...] = (sine, softplus, log_cosh, gaussian, square, hyperbolic)
+def absolute_slopes(z: Any) -> Any:
+    """phi', phi'' of :func:`absolute` off 0: the sign, and 0; at +-0 the slope of the side of that sign."""
+    return np.copysign(1.0, z), 0.0
+
+
+def relu_slopes(z: Any) -> Any:
+    """phi', phi'' of :func:`relu` off 0: a step, and 0."""
+    return 0.5 + np.copysign(0.5, z), 0.0
+
+
+VALUES: tuple[Callable[[Any], Any], ...] = (
+    sine,
+    softplus,
+    log_cosh,
+    gaussian,
+    square,
+    hyperbolic,
+    absolute,
+    relu,
+)
 SLOPES: tuple[Callable[[Any], Any], ...] = (
     sine_slopes,
     softplus_slopes,
@@ -128,6 +159,8 @@ SLOPES: tuple[Callable[[Any], Any], ...] = (
     gaussian_slopes,
     square_slopes,
     hyperbolic_slopes,
+    absolute_slopes,
+    relu_slopes,
 )
 
 # suprema ------------------------------------------------------------------------------------------
@@ -187,7 +220,7 @@ def supremum(kind: int, order: int, lower: Floats, upper: Floats) -> Floats:
     Parameters
     ----------
     kind : int
-        ``SINE`` .. ``TANH``.
+        ``SINE`` .. ``RELU``.
     order : int
         Order of the derivative, 0 .. 4.
     lower, upper : float64 arrays of one shape
@@ -195,7 +228,7 @@ def supremum(kind: int, order: int, lower: Floats, upper: Floats) -> Floats:
 
     Returns
     -------
-    float64 array of the same shape; attained, up to a rounding allowance of 1e-13 relative.
+    float64 array of the same shape; attained, up to a rounding allowance of 1e-13 relative; inf for an order >= 2 over a kink.
     """
     if not 0 <= order <= 4:
         raise ValueError(f"order = {order}; accepted: 0 to 4")
@@ -226,6 +259,8 @@ def supremum(kind: int, order: int, lower: Floats, upper: Floats) -> Floats:
             best = np.abs((softplus, sigmoid)[order](upper))
         else:
             best = 0.5**order * _sup_tanh(order - 1, 0.5, lower, upper)
+    elif kind in KINKED:
+        best = _sup_kinked(kind, order, lower, upper)
     else:
         raise ValueError(f"kind = {kind!r}; accepted: 0 to {len(NAMES) - 1}")
     return np.asarray(best * _ROUNDING)
@@ -235,3 +270,11 @@ def _sup_tanh(order: int, scale: float, lower: Floats, upper: Floats) -> Floats:
     return _sup(
         lambda z: _TANH[order](np.tanh(z)), _TANH_POINTS[order], scale * lower, scale * upper
     )
+
+
+def _sup_kinked(kind: int, order: int, lower: Floats, upper: Floats) -> Floats:
+    """The slope jumps at 0, so beyond order 1 there is no bound on an interval that holds 0."""
+    if order >= 2:
+        return np.where((lower <= 0.0) & (upper >= 0.0), np.inf, 0.0)
+    function = (VALUES[kind], lambda z: SLOPES[kind](z)[0])[order]
+    return np.asarray(np.maximum(np.abs(function(lower)), np.abs(function(upper))))

@@ -5,24 +5,25 @@ from __future__ import annotations
 from stepbias.theory.claim import Algorithm, Claim, Place, Problems
 from stepbias.theory.variants import LEADING, Variant
 
-_PAPER = "Cattaneo, Klusowski, Shigida, On the Implicit Bias of Adam"
+PAPER = "Cattaneo, Klusowski, Shigida, On the Implicit Bias of Adam"
 _THEOREM: dict[tuple[Algorithm, Place], str] = {
     ("adam", "inside"): "Theorem 3.1",
     ("adam", "outside"): "supplement, Theorem SA-4.4",
     ("rmsprop", "inside"): "Theorem 4.2",
     ("rmsprop", "outside"): "supplement, Theorem SA-2.4",
 }
-_NAME = {"adam": "Adam", "rmsprop": "RMSProp"}
-_ON: dict[Problems, str] = {
+NAME = {"adam": "Adam", "rmsprop": "RMSProp"}
+_ON: dict[str, str] = {
     "random": "random smooth mini-batch losses",
     "bilinear": "the bilinear model (y - t1 t2 x)^2 / 2, full batch",
     "regression": "logistic regression with mini-batches on the breast-cancer data",
 }
-_BOUNDED = "partial derivatives up to order 4 are bounded on the path (every loss here is smooth; a path that overflows is excluded)"
-_AWAY = "no R^(l) of a step still in memory comes near 0 on the path (surveyed along coarse iterates; draws below the limit are excluded and counted)"
+BOUNDED = "partial derivatives up to order 4 are bounded on the path (every loss here is smooth; a path that overflows is excluded)"
+AWAY = "no R^(l) of a step still in memory comes near 0 on the path (surveyed along coarse iterates; draws below the limit are excluded and counted)"
 
 
-def _field(place: Place) -> str:
+def field_latex(place: Place) -> str:
+    """The modified equation of Adam and RMSProp, one formula for both."""
     cubed, single = (
         (r"R_j^3", "R_j")
         if place == "inside"
@@ -34,7 +35,7 @@ def _field(place: Place) -> str:
     )
 
 
-def _wrong(algorithm: Algorithm) -> tuple[Variant, ...]:
+def wrong_variants(algorithm: Algorithm) -> tuple[Variant, ...]:
     """Wrong variants that differ from the statement for this algorithm (L of RMSProp is 0)."""
     common = (
         Variant(bias=0.0),
@@ -57,29 +58,30 @@ def _theorem(algorithm: Algorithm, place: Place, problems: Problems) -> Claim:
     }[problems]
     return Claim(
         id=f"{algorithm}-{place}/{suffix}",
-        source=f"{_PAPER}, {_THEOREM[algorithm, place]}",
+        source=f"{PAPER}, {_THEOREM[algorithm, place]}",
         statement=(
-            f"{_NAME[algorithm]} with epsilon {place} the root stays O(h^2)-close to the piecewise modified equation, "
+            f"{NAME[algorithm]} with epsilon {place} the root stays O(h^2)-close to the piecewise modified equation, "
             f"uniformly over 0 <= n <= T/h; on {_ON[problems]}"
         ),
-        latex=r"\max_{nh\le T}\|\tilde\theta(nh)-\theta^{(n)}\| = O(h^2),\quad " + _field(place),
-        assumptions=(_BOUNDED,) if place == "inside" else (_BOUNDED, _AWAY),
+        latex=r"\max_{nh\le T}\|\tilde\theta(nh)-\theta^{(n)}\| = O(h^2),\quad "
+        + field_latex(place),
+        assumptions=(BOUNDED,) if place == "inside" else (BOUNDED, AWAY),
         expected="order >= 2",
         expected_order=2.0,
         algorithm=algorithm,
         place=place,
         problems=problems,
-        wrong=_wrong(algorithm),
+        wrong=wrong_variants(algorithm),
     )
 
 
 def _control(algorithm: Algorithm, place: Place) -> Claim:
     return Claim(
         id=f"{algorithm}-{place}/leading-field",
-        source=f"{_PAPER}, {_THEOREM[algorithm, place]} without its O(h) term",
-        statement=f"{_NAME[algorithm]} with epsilon {place} the root is only O(h)-close to the leading field alone",
+        source=f"{PAPER}, {_THEOREM[algorithm, place]} without its O(h) term",
+        statement=f"{NAME[algorithm]} with epsilon {place} the root is only O(h)-close to the leading field alone",
         latex=r"\max_{nh\le T}\|\tilde\theta(nh)-\theta^{(n)}\| \sim h,\quad \dot\theta_j = -M_j/D_j",
-        assumptions=(_BOUNDED,) if place == "inside" else (_BOUNDED, _AWAY),
+        assumptions=(BOUNDED,) if place == "inside" else (BOUNDED, AWAY),
         expected="order = 1",
         expected_order=1.0,
         algorithm=algorithm,
@@ -90,14 +92,14 @@ def _control(algorithm: Algorithm, place: Place) -> Claim:
     )
 
 
-_ALGORITHMS: tuple[Algorithm, ...] = ("adam", "rmsprop")
-_PLACES: tuple[Place, ...] = ("inside", "outside")
+ALGORITHMS: tuple[Algorithm, ...] = ("adam", "rmsprop")
+PLACES: tuple[Place, ...] = ("inside", "outside")
 _PROBLEMS: tuple[Problems, ...] = ("random", "bilinear", "regression")
 
 CLAIMS: tuple[Claim, ...] = tuple(
     claim
-    for algorithm in _ALGORITHMS
-    for place in _PLACES
+    for algorithm in ALGORITHMS
+    for place in PLACES
     for claim in (
         *(_theorem(algorithm, place, problems) for problems in _PROBLEMS),
         _control(algorithm, place),

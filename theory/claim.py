@@ -9,7 +9,18 @@ from stepbias.theory.variants import STATEMENT, Variant
 
 Algorithm = Literal["adam", "rmsprop"]
 Place = Literal["inside", "outside"]
-Problems = Literal["random", "bilinear", "regression"]
+Problems = Literal[
+    "random",
+    "bilinear",
+    "regression",
+    "cyclic",
+    "sign-change",
+    "no-sign-change",
+    "kink-abs",
+    "kink-relu",
+    "resolving-step",
+]
+Kind = Literal["global", "local", "resolving-step"]
 
 
 @dataclass(frozen=True)
@@ -38,6 +49,9 @@ class Claim:
         Wrong variants; the engine must refute them on the same problems.
     slip : bool
         The statement is a misprint that the tool refutes.
+    kind : str
+        The measured quantity: "global", max over n of |iterate - flow|; "local", the largest one-step defect with the gradient history taken along the
+        flow; "resolving-step", the step size from which on the second order shows, as a function of epsilon, which then stands where h does.
     """
 
     id: str
@@ -54,6 +68,7 @@ class Claim:
     variant: Variant = STATEMENT
     wrong: tuple[Variant, ...] = ()
     slip: bool = False
+    kind: Kind = "global"
 
     @property
     def mutants(self) -> tuple[str, ...]:

@@ -292,5 +292,26 @@ def replay(
     raise typer.Exit(0 if row.verdict == row.expected_verdict else 1)
 
 
+@app.command()
+def search(
+    claim: Annotated[str, typer.Argument(metavar="CLAIM", help="Id of the claim.")],
+    examples: Annotated[int, typer.Option(min=1, help="How many settings to try.")] = 200,
+    seed: Annotated[int, typer.Option(min=0, help="Seed of the search.")] = 0,
+    out: Annotated[
+        Path | None,
+        typer.Option(metavar="DIR", file_okay=False, help="Store what was found there."),
+    ] = None,
+) -> None:
+    """Search for a counter-example to a claim (exit status 1: one was found)."""
+    with _usage():
+        from stepbias.verify.search import search as search_for
+
+        with _progress() as progress:
+            result = search_for(claim, examples=examples, seed=seed, out=out, progress=progress)
+        for line in result.lines():
+            typer.echo(line)
+    raise typer.Exit(1 if result.found is not None else 0)
+
+
 if __name__ == "__main__":
     main()

@@ -1,19 +1,123 @@
-"""Before one problem refutes a claim that holds for all: that problem alone, with finer steps."""
+"""Before one problem refutes a claim that holds for all: that problem alone, finer steps, a tighter solver, a second arithmetic, and a certificate."""
 
 from __future__ import annotations
 
+from dataclasses import dataclass, fields, replace
+from typing import Any
+
+import numpy as np
+
+from stepbias.kernels.loss import Loss
+from stepbias.kernels.measure import Method
+from stepbias.kernels.trajectories import iterate
+from stepbias.kernels.trajectory import CLASSICAL
+from stepbias.theory.arithmetic import Arithmetic, second
 from stepbias.theory.claim import Claim
-from stepbias.verify.fit import OrderFit
+from stepbias.verify.certificate import certificate, replica_data
+from stepbias.verify.dropped_problems import CROSSING
+from stepbias.verify.fit import OrderFit, Verdict
+from stepbias.verify.observe import observe
+from stepbias.verify.orders import LEVEL
 from stepbias.verify.problems import Cell, losses_of, starts_of
-from stepbias.verify.summary import UnitResult
-from stepbias.verify.sweep import sweep
+from stepbias.verify.relabelling import sweep_cell
+from stepbias.verify.second_arithmetic import Replica, Setting, affordable, loss_in, replicate
+from stepbias.verify.summary import DISAGREE, UnitResult
+from stepbias.verify.sweep import Sweep, sweep
 
 # Every step count of the run is multiplied by this.
 _FINER = 4
+# Up to here two classical steps a piece against one. Beyond, the error of one step, (T/N)^4 / 120 times the field's derivatives, is below a double's
+# rounding unit.
+_TIGHT = 4096
+# Share of the measured difference by which the two arithmetics may differ beyond the known floor: what a known error may be elsewhere.
+AGREEMENT = 0.01
+# What the second arithmetic may take, by a rough count of its operations.
+_SECONDS = 5.0
+# Step counts it may use beside those of the escalation, where these are too many for it.
+_FEW = (32, 64, 128)
+# Across a jump of the field a method is wrong by about a third of its step.
+_CROSSING_SUBSTEPS = 8
 
 
-def escalate(claim: Claim, cell: Cell, number: int) -> OrderFit:
-    """Measure draw ``number`` of a cell again, alone, with steps four times finer.
+@dataclass(frozen=True)
+class Escalation:
+    """Outcome of an escalation.
+
+    Attributes
+    ----------
+    fit : OrderFit
+        Takes the place of the first fit of the problem.
+    certificate : dict or None
+        Of a refutation that stayed one; see :mod:`stepbias.verify.certificate`.
+    """
+
+    fit: OrderFit
+    certificate: dict[str, Any] | None = None
+
+    @property
+    def verdict(self) -> Verdict:
+        """That of the fit."""
+        return self.fit.verdict
+
+
+@dataclass(frozen=True)
+class _Problem:
+    """One problem of a claim."""
+
+    claim: Claim
+    cell: Cell
+    number: int
+    loss: Loss
+    theta0: Any  # (1, p)
+
+    @property
+    def local(self) -> bool:
+        """Whether one-step defects are measured."""
+        return self.claim.kind == "local"
+
+    @property
+    def unusual(self) -> bool:
+        """Whether the measurement chooses its own solver: the field jumps inside a piece, or the layer of a crossing is resolved."""
+        return self.cell.kind in CROSSING
+
+    @property
+    def substeps(self) -> int:
+        """Runge-Kutta steps a piece where the arithmetics are compared: as many as the claim's own measurement takes."""
+        return _CROSSING_SUBSTEPS if self.unusual else 2
+
+    def ladder(self, steps: list[int]) -> Sweep:
+        """What the claim measures, by the tighter solver where the choice is free."""
+        if self.unusual:
+            return observe(self.claim, self.cell, self.loss, self.theta0, tuple(steps))
+        options: dict[str, Any] = {"kind": self.claim.kind, "method": tight_method}
+        return sweep_cell(
+            self.cell, self.loss, self.theta0, tuple(steps), self.claim.variant, **options
+        )
+
+    def single(self, steps: int) -> Sweep:
+        """One run on the cell's own schedule: nothing is averaged."""
+        return sweep(
+            self.cell.optimizer(),
+            self.loss,
+            self.theta0,
+            self.cell.horizon,
+            [steps],
+            self.cell.schedule_object(),
+            self.claim.variant,
+            "local" if self.local else "global",
+            method=lambda _: Method(CLASSICAL, self.substeps, CLASSICAL, self.substeps // 2),
+        )
+
+
+def tight_method(steps: int) -> Method | None:
+    """Two classical Runge-Kutta steps a piece against one, where this can be told from rounding; else the usual method."""
+    return Method(CLASSICAL, 2, CLASSICAL, 1) if steps <= _TIGHT else None
+
+
+def escalate(
+    claim: Claim, cell: Cell, number: int, command: str | None = None, *, level: float = LEVEL
+) -> Escalation:
+    """Measure draw ``number`` of a cell again, alone: steps four times finer, a tighter solver, and a second arithmetic at one number of steps.
 
     Parameters
     ----------
@@ -21,20 +125,104 @@ def escalate(claim: Claim, cell: Cell, number: int) -> OrderFit:
     cell : Cell
     number : int
         The draw, as recorded with the cell's results.
+    command : str, optional
+        What the certificate names to repeat the measurement; None: a call of this function.
+    level : float
+        Level of the fit.
 
     Returns
     -------
-    OrderFit
-        Its verdict replaces the first one.
+    Escalation
+        Its fit replaces the first one. A refutation that stays one carries a certificate; one on which the two arithmetics disagree is inconclusive.
     """
-    found = sweep(
-        cell.optimizer(),
-        losses_of(cell, [number]),
-        starts_of(cell, [number]),
-        cell.horizon,
-        [_FINER * n for n in cell.steps],
-        cell.schedule_object(),
-        claim.variant,
+    problem = _Problem(claim, cell, number, losses_of(cell, [number]), starts_of(cell, [number]))
+    steps = [_FINER * n for n in cell.steps]
+    found = problem.ladder(steps)
+    arrays = {field.name: getattr(found, field.name) for field in fields(found)}
+    fit = UnitResult(replace(cell, steps=tuple(steps)), arrays, level=level).fits(claim)[0]
+    if fit.verdict != "refuted":
+        return Escalation(fit)
+    numbers = second()
+    replica, words = _replica(problem, numbers, steps)
+    first = problem.single(replica.steps)
+    disagreement = compare(replica, first, numbers)
+    if disagreement:
+        return Escalation(replace(fit, verdict="inconclusive", reason=disagreement))
+    finest = max(steps)
+    made = certificate(
+        claim,
+        cell,
+        number,
+        problem.loss,
+        problem.theta0[0],
+        fit=fit,
+        steps=steps,
+        iterate=_last_iterate(problem, finest),
+        difference=problem.single(finest).difference[0, 0],
+        command=command or _command(claim, cell, number),
     )
-    arrays = {name: getattr(found, name) for name in ("h", "error", "floor", "memory")}
-    return UnitResult(cell, arrays).fits(claim)[0]
+    kernels = float(first.error[0, 0]), float(first.floor[0, 0])
+    other = replica_data(numbers, words, replica, *kernels, problem.substeps)
+    return Escalation(fit, {**made, "second": other})
+
+
+def _replica(problem: _Problem, numbers: Arithmetic, steps: list[int]) -> tuple[Replica, str]:
+    """The second arithmetic at the largest number of steps that it can afford, and how it gets its derivatives."""
+    cell, claim = problem.cell, problem.claim
+    few = [n for n in _FEW if n < min(steps)]
+    leading = claim.variant.bias == 0.0
+    count = affordable(
+        [*few, *steps], problem.loss, numbers, _SECONDS, leading, substeps=problem.substeps
+    )
+    loss, words = loss_in(problem.loss, numbers)
+    found = replicate(
+        numbers,
+        Setting.of(cell.optimizer()),
+        loss,
+        problem.theta0[0],
+        cell.horizon / count,
+        cell.schedule_object().indices(count),
+        claim.variant,
+        local=problem.local,
+        substeps=problem.substeps,
+    )
+    return found, words
+
+
+def compare(replica: Replica, kernels: Sweep, numbers: Arithmetic) -> str:
+    """Why the two arithmetics disagree at the number of steps of ``kernels``, or nothing.
+
+    The errors may differ by the kernels' known floor and 1 %, and so may the signed vectors iterate - flow at the end.
+    """
+    error, floor = float(kernels.error[0, 0]), float(kernels.floor[0, 0])
+    other = float(replica.error)
+    vector = (replica.iterate - replica.flow).astype(np.float64)
+    gap = max(abs(error - other), float(np.linalg.norm(vector - kernels.difference[0, 0])))
+    allowed = floor + AGREEMENT * other
+    if gap <= allowed:
+        return ""
+    return (
+        f"{DISAGREE}: error {error:.6g} in the kernels, {other:.6g} in {numbers.name}, at {replica.steps} steps; "
+        f"they differ by {gap:.2g}, allowed {allowed:.2g}"
+    )
+
+
+def _last_iterate(problem: _Problem, steps: int) -> Any:
+    """The iterate at the horizon, (p,)."""
+    cell = problem.cell
+    path = iterate(
+        cell.optimizer(),
+        problem.loss,
+        problem.theta0,
+        cell.horizon / steps,
+        steps,
+        cell.schedule_object(),
+    )
+    return path[0, -1]
+
+
+def _command(claim: Claim, cell: Cell, number: int) -> str:
+    return (
+        "python -c 'from stepbias.verify.escalation import escalate; from stepbias.verify.problems import Cell; from stepbias.verify.registry import find; "
+        f'print(escalate(find("{claim.id}")[0], {cell!r}, {number}).fit.explain())\''
+    )

@@ -3,8 +3,8 @@
 The data look like ``C h^p (1 + a h^q + ...) + floor``. What separates a local slope from p is bias
 (corrections, transients, rounding), so the interval is a stated bound, no regression interval:
 several windows from the finest usable step upwards, several correction powers, extrapolation to
-h -> 0, and the hull of what is plausible, widened by the known floors and by a lower-order term
-that could hide below the residuals. In the spirit of Roache's grid convergence index
+h -> 0, and the hull of what is plausible, widened by the known floors and by the local slope at the
+finest step if a lower-order term hides below the residuals. In the spirit of Roache's grid convergence index
 ("Quantification of uncertainty in computational fluid dynamics", 1997) and of Eca and Hoekstra
 (2014), see `stepbias.verify.fit_windows`.
 """
@@ -20,7 +20,8 @@ from numpy.typing import ArrayLike, NDArray
 
 from stepbias.verify.fit_input import Points, Status, check_input, choose_points
 from stepbias.verify.fit_pool import Pooled, pool_orders
-from stepbias.verify.fit_windows import MODELS, SMALLEST_WINDOW, Estimate, estimate, local_slopes
+from stepbias.verify.fit_slopes import SMALLEST_ORDER, falls_away, levels_off, local_slopes
+from stepbias.verify.fit_windows import MODELS, SMALLEST_WINDOW, Estimate, constant, estimate
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -35,6 +36,10 @@ DELTA = 0.1
 SMALLEST_SPAN = 4.0
 # Refutations need min(h) * memory at most this: the finest step resolves the memory.
 MEMORY_LIMIT = 0.1
+# Noisy slopes have settled if the drift that their noise could hide is at most this share of the distance between interval and claim.
+DRIFT_SHARE = 0.7
+# A runaway is none if it is noise and the drift that this noise could hide is at most this.
+LARGEST_DRIFT = 0.5
 
 
 @dataclass(frozen=True, eq=False)
@@ -70,10 +75,12 @@ class OrderFit:
     powers : tuple of float
         Correction powers q of the chosen model ``C h^p (1 + sum a_q h^q)``.
     hidden : (float, float)
-        What a term of neighbouring order below the residuals could subtract from, and add to, the
-        local slope at the finest step; part of `interval`.
+        How far below and above `order` the local slope at the finest step may lie if a term of
+        neighbouring order hides in the residuals; part of `interval`.
     memory : float | None
         Memory rate given by the caller, in units of 1/h.
+    sampling : (H,) float64 | None
+        Relative standard error of each entry given by the caller.
     """
 
     order: float
@@ -93,6 +100,7 @@ class OrderFit:
     powers: tuple[float, ...] = ()
     hidden: tuple[float, float] = (0.0, 0.0)
     memory: float | None = None
+    sampling: NDArray[np.float64] | None = field(default=None, repr=False)
 
     def explain(self) -> str:
         """Say it in a paragraph: points used and dropped, slopes, model, interval, verdict."""
@@ -118,6 +126,7 @@ def fit_order(
     floor: ArrayLike | None = None,
     level: float = 0.99,
     memory: float | None = None,
+    sampling: ArrayLike | None = None,
 ) -> OrderFit:
     """Judge the claim error = O(h^expected) from 3 to about 20 step sizes.
 
@@ -140,14 +149,22 @@ def fit_order(
     memory : float, optional
         Memory rate kappa (1/h units): the asymptotic range starts where ``h * kappa`` is small. A
         refutation then also needs ``min(h) * kappa <= 0.1``.
+    sampling : (H,) array or float, optional
+        Known relative standard error of each entry from sampling, independent between entries
+        (Monte Carlo over schedules, say). It weights the fit, is the least noise that every bound
+        allows for, and scatter within it is no drift. Points where it exceeds 0.5 are not usable.
+        None: not known; noise is then read from the residuals alone.
 
     Returns
     -------
     OrderFit
         "confirmed" if the lower end of the interval is at least ``expected - 0.1`` (and, if
         `exact`, the upper end at most ``expected + 0.1``); "refuted" if the whole interval lies on
-        the wrong side of these limits and the local slopes have settled; else "inconclusive".
+        the wrong side of these limits and the local slopes have settled (or fall away from the
+        claim although memory and floor are known to be resolved); else "inconclusive".
         Slopes that run away at the finest steps (a zero of the error just below) confirm nothing.
+        An error that levels off, or starts to grow, after it fell is no refutation unless both its
+        floor and `memory` are given; one that grows or stays the same from the coarsest step on is.
         Fewer than four usable points, or usable steps spanning less than a factor of 4, are always
         inconclusive. An error that is exactly zero everywhere with a floor *given* as zero is
         O(h^p) for every p and confirms a one-sided claim.
@@ -155,8 +172,8 @@ def fit_order(
     Raises
     ------
     ValueError, TypeError
-        For shapes that differ, h not positive or with duplicates, negative floors, a level outside
-        (0, 1), `expected` or `memory` not positive.
+        For shapes that differ, h not positive or with duplicates, negative floors or sampling
+        errors, a level outside (0, 1), `expected` or `memory` not positive.
     """
     given = np.asarray(h)
     if given.ndim != 1:
@@ -164,7 +181,7 @@ def fit_order(
     values = np.asarray(error)
     if values.shape != given.shape:
         raise ValueError(f"error must have the shape of h, {given.shape}, got {values.shape}")
-    return fit_orders(given, values[None], expected, exact, floor, level, memory)[0]
+    return fit_orders(given, values[None], expected, exact, floor, level, memory, sampling)[0]
 
 
 def fit_orders(
@@ -175,6 +192,7 @@ def fit_orders(
     floor: ArrayLike | None = None,
     level: float = 0.99,
     memory: ArrayLike | None = None,
+    sampling: ArrayLike | None = None,
 ) -> list[OrderFit]:
     """`fit_order` for many problems at once, each independent of the others.
 
@@ -184,6 +202,7 @@ def fit_orders(
     error : (B, H) array
     floor : scalar, (H,) or (B, H) array, optional
     memory : scalar or (B,) array, optional
+    sampling : scalar, (H,) or (B, H) array, optional
     expected, exact, level
         As in `fit_order`, common to all problems.
 
@@ -191,7 +210,7 @@ def fit_orders(
     -------
     list of B `OrderFit`
     """
-    data = check_input(h, error, expected, floor, level, memory)
+    data = check_input(h, error, expected, floor, level, memory, sampling)
     points = choose_points(data)
     count = points.usable
     span = np.exp(np.take_along_axis(points.x, np.maximum(count - 1, 0)[:, None], 1)[:, 0])
@@ -200,9 +219,10 @@ def fit_orders(
     enough = np.flatnonzero(count >= SMALLEST_WINDOW)
     found: Estimate | None = None
     if len(enough):
-        found = estimate(
-            points.x[enough], points.y[enough], points.floor[enough], count[enough], level
+        x, y, floors, noise = (
+            a[enough] for a in (points.x, points.y, points.floor, points.sampling)
         )
+        found = estimate(x, y, floors, noise, count[enough], level)
     place = {int(b): i for i, b in enumerate(enough)}
     claim = _Claim(float(expected), bool(exact), data.floor_known)
     fits = []
@@ -217,6 +237,7 @@ def fit_orders(
             "floor": data.floor[b],
             "slopes": slopes[b][np.isfinite(slopes[b])][::-1],
             "memory": kappa,
+            "sampling": None if sampling is None else data.sampling[b],
         }
         if b in place and found is not None:
             fits.append(_judge(found, place[b], points, b, float(span[b]), claim, common))
@@ -231,6 +252,16 @@ class _Claim(NamedTuple):
     floor_known: bool
 
 
+class _Trend(NamedTuple):
+    """What the local slopes do, see `stepbias.verify.fit_slopes`."""
+
+    settled: bool
+    runaway: bool
+    drift: float
+    turned: bool  # coarser points of the other sign were dropped
+    noise: float  # what the known sampling errors may add to a local slope
+
+
 def _judge(
     found: Estimate,
     i: int,
@@ -242,16 +273,17 @@ def _judge(
 ) -> OrderFit:
     """Verdict of one row that has an estimate."""
     low, high = float(found.lower[i]), float(found.upper[i])
-    window = int(found.window[i])
+    window, count = int(found.window[i]), int(points.usable[b])
     powers = MODELS[int(found.model[i])]
     finest = float(np.exp(points.x[b, 0]))
-    settled, runaway = bool(found.settled[i]), bool(found.runaway[i])
-    verdict, reason = _verdict(low, high, span, settled, finest, claim, common)
-    if runaway and verdict == "confirmed":
-        verdict, reason = (
-            "inconclusive",
-            "not yet asymptotic: the slopes run away at the finest steps",
-        )
+    trend = _Trend(
+        settled=bool(found.settled[i]),
+        runaway=bool(found.runaway[i]),
+        drift=float(found.drift[i]),
+        turned=bool((points.status[b] == Status.SIGN).any()),
+        noise=3.0 * np.sqrt(2.0) * float(points.sampling[b].max()) * (count - 1) / np.log(span),
+    )
+    verdict, reason = _verdict(low, high, span, trend, finest, claim, common)
     status = points.status[b].copy()
     status[points.place[b, window : points.usable[b]]] = Status.COARSE
     return OrderFit(
@@ -261,7 +293,9 @@ def _judge(
         reason=reason,
         used=status == Status.USED,
         status=status,
-        constant=_constant(points.x[b, :window], points.y[b, :window], powers),
+        constant=constant(
+            points.x[b, :window], points.y[b, :window], points.sampling[b, :window], powers
+        ),
         powers=powers,
         hidden=(float(found.hidden[i]), float(found.hidden_up[i])),
         **common,
@@ -272,7 +306,7 @@ def _verdict(
     low: float,
     high: float,
     span: float,
-    settled: bool,
+    trend: _Trend,
     finest: float,
     claim: _Claim,
     common: dict[str, Any],
@@ -282,26 +316,48 @@ def _verdict(
     if span < SMALLEST_SPAN * (1.0 - 1e-9):
         return "inconclusive", f"the usable steps span only a factor {span:.3g}, needs 4"
     if low >= least and (not claim.exact or high <= most):
+        if trend.runaway and trend.drift > LARGEST_DRIFT:
+            return "inconclusive", "not yet asymptotic: the slopes run away at the finest steps"
         side = f"within {DELTA} of {claim.expected:g}" if claim.exact else f"above {least:g}"
         return "confirmed", f"{bounds} lies {side}"
     below, above = high < least, claim.exact and low > most
     if not (below or above):
         limit = f"{least:g} or {most:g}" if claim.exact else f"{least:g}"
-        if not settled:
+        if not trend.settled and not np.isfinite(trend.drift):
             return "inconclusive", f"not yet asymptotic: the slopes still drift; {bounds}"
         return "inconclusive", f"{bounds} does not separate the order from {limit}"
-    slopes = common["slopes"]
+    return _refute(low, high, trend, finest, claim, common)
+
+
+def _refute(
+    low: float,
+    high: float,
+    trend: _Trend,
+    finest: float,
+    claim: _Claim,
+    common: dict[str, Any],
+) -> tuple[Verdict, str]:
+    """Whether an interval on the wrong side is a refutation: only if the slopes will not come back."""
+    least, most = claim.expected - DELTA, claim.expected + DELTA
+    bounds, slopes, kappa = f"interval [{low:.3f}, {high:.3f}]", common["slopes"], common["memory"]
+    gap = least - high if high < least else low - most
+    scatter = trend.drift <= DRIFT_SHARE * gap
     if len(slopes) < 3:
         return "inconclusive", "too few separate slopes to see whether they have settled"
-    if not settled:
+    resolved = kappa is not None and finest * kappa <= MEMORY_LIMIT and claim.floor_known
+    falling = resolved and high < least and falls_away(slopes)
+    if not trend.settled and not scatter and not falling:
         return "inconclusive", f"not yet asymptotic: the slopes have not settled; {bounds}"
-    kappa = common["memory"]
-    levelling = slopes[-1] < 0.5 and slopes[-1] < 0.5 * slopes.max()
-    if levelling and (kappa is None or not claim.floor_known):
+    unsure = kappa is None or not claim.floor_known
+    if (
+        unsure
+        and levels_off(slopes, low, trend.turned, trend.noise)
+        and not (scatter and low > SMALLEST_ORDER)
+    ):
         return "inconclusive", "the error levels off at the finest steps: a transient or a floor?"
     if kappa is not None and finest * kappa > MEMORY_LIMIT:
         return "inconclusive", f"not yet asymptotic: needs h <= {MEMORY_LIMIT / kappa:.3g}"
-    side = f"below {least:g}" if below else f"above {most:g}"
+    side = f"below {least:g}" if high < least else f"above {most:g}"
     return "refuted", f"{bounds} lies {side}"
 
 
@@ -310,15 +366,11 @@ def _too_few(points: Points, b: int, claim: _Claim, common: dict[str, Any]) -> O
     status, count = points.status[b], int(points.usable[b])
     slopes = common["slopes"]
     verdict: Verdict = "inconclusive"
-    order, interval, constant = (
-        float(slopes[-1]) if len(slopes) else np.nan,
-        (-np.inf, np.inf),
-        np.nan,
-    )
+    order, interval, size = float(slopes[-1]) if len(slopes) else np.nan, (-np.inf, np.inf), np.nan
     dropped = Counter(int(s) for s in status)
     zero = dropped[Status.ZERO] == len(status)
     if zero and claim.floor_known and not common["floor"].any() and not claim.exact:
-        verdict, order, interval, constant = "confirmed", np.inf, (np.inf, np.inf), 0.0
+        verdict, order, interval, size = "confirmed", np.inf, (np.inf, np.inf), 0.0
         reason = "the error is identically zero with a floor stated as zero: O(h^p) for every p"
     elif dropped[Status.FLOOR] + dropped[Status.ZERO] == len(status):
         reason = "error is at the rounding/solver floor"
@@ -333,14 +385,6 @@ def _too_few(points: Points, b: int, claim: _Claim, common: dict[str, Any]) -> O
         reason=reason,
         used=status == Status.USED,
         status=status,
-        constant=constant,
+        constant=size,
         **common,
     )
-
-
-def _constant(x: NDArray[np.float64], y: NDArray[np.float64], powers: tuple[float, ...]) -> float:
-    """Return the C of the chosen model, from the same least squares."""
-    columns = [np.ones_like(x), x, *(np.exp(q * (x - x[-1])) for q in powers)]
-    solution = np.linalg.lstsq(np.stack(columns, axis=1), y, rcond=None)[0]
-    with np.errstate(over="ignore", under="ignore"):
-        return float(np.exp(solution[0]))

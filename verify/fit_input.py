@@ -9,6 +9,8 @@ from numpy.typing import ArrayLike, NDArray
 
 # Points whose known floor exceeds this share of the error are not usable.
 FLOOR_LIMIT = 0.01
+# Points whose known sampling error exceeds this share of the error are not usable: beyond, log|error| is far from linear in the noise and its sign a guess.
+SAMPLING_LIMIT = 0.5
 
 
 class Status:
@@ -20,6 +22,7 @@ class Status:
     FLOOR = 3
     SIGN = 4
     COARSE = 5
+    SAMPLING = 6
     TEXT: ClassVar[dict[int, str]] = {
         0: "used",
         1: "not finite",
@@ -27,6 +30,7 @@ class Status:
         3: "at the floor (floor above 1 % of the error)",
         4: "coarser than a change of sign",
         5: "coarser than the chosen window",
+        6: "lost in sampling noise (above 50 % of the error)",
     }
 
 
@@ -38,6 +42,7 @@ class FitInput(NamedTuple):
     floor: NDArray[np.float64]
     floor_known: bool
     memory: NDArray[np.float64] | None
+    sampling: NDArray[np.float64]  # 0 where none was given
 
 
 class Points(NamedTuple):
@@ -46,6 +51,7 @@ class Points(NamedTuple):
     x: NDArray[np.float64]  # log h
     y: NDArray[np.float64]  # log |error|
     floor: NDArray[np.float64]  # relative to |error|
+    sampling: NDArray[np.float64]  # relative to |error|
     usable: NDArray[np.int64]  # how many
     place: NDArray[np.int64]  # position in the input
     status: NDArray[np.int64]  # in the input's order
@@ -58,6 +64,20 @@ def _floats(name: str, value: ArrayLike) -> NDArray[np.float64]:
     return array.astype(np.float64)
 
 
+def _per_entry(name: str, value: ArrayLike | None, shape: tuple[int, ...]) -> NDArray[np.float64]:
+    """Broadcast a non-negative number, (H,) or (B, H) to (B, H); zeros for None."""
+    array = np.zeros(1) if value is None else _floats(name, value)
+    try:
+        array = np.broadcast_to(array, shape)
+    except ValueError:
+        raise ValueError(
+            f"{name} must be a number or have shape {shape[1:]} or {shape}, got {array.shape}"
+        ) from None
+    if (array < 0.0).any():
+        raise ValueError(f"{name} must not be negative, got {array.min()}")
+    return array
+
+
 def check_input(
     h: ArrayLike,
     error: ArrayLike,
@@ -65,6 +85,7 @@ def check_input(
     floor: ArrayLike | None,
     level: float,
     memory: ArrayLike | None,
+    sampling: ArrayLike | None,
 ) -> FitInput:
     """Broadcast to (B, H) and reject what no fit can use; see `fit_orders`."""
     steps, errors = _floats("h", h), _floats("error", error)
@@ -86,16 +107,10 @@ def check_input(
             raise TypeError(f"{name} must be a number, got {value!r}")
         if not low < value < high:
             raise ValueError(f"{name} must lie strictly between {low} and {high}, got {value}")
-    floors = np.zeros(1) if floor is None else _floats("floor", floor)
-    try:
-        floors = np.broadcast_to(floors, errors.shape)
-    except ValueError:
-        raise ValueError(
-            f"floor must be a number or have shape {errors.shape[1:]} or {errors.shape}, "
-            f"got {floors.shape}"
-        ) from None
-    if (floors < 0.0).any():
-        raise ValueError(f"floor must not be negative, got {floors.min()}")
+    floors = _per_entry("floor", floor, errors.shape)
+    noise = _per_entry("sampling", sampling, errors.shape)
+    if not np.isfinite(noise).all():
+        raise ValueError(f"sampling must be finite, got {noise[~np.isfinite(noise)].flat[0]}")
     kappa = None
     if memory is not None:
         kappa = _floats("memory", memory)
@@ -105,7 +120,7 @@ def check_input(
             raise ValueError(f"memory must be positive and finite, got {memory}")
         kappa = np.broadcast_to(kappa, errors.shape[:1])
     steps = np.broadcast_to(steps, errors.shape)
-    return FitInput(steps, errors, floors, floor is not None, kappa)
+    return FitInput(steps, errors, floors, floor is not None, kappa, noise)
 
 
 def choose_points(data: FitInput) -> Points:
@@ -115,6 +130,7 @@ def choose_points(data: FitInput) -> Points:
     with np.errstate(divide="ignore", invalid="ignore"):
         relative = data.floor / size
     status = np.full(h.shape, Status.USED, dtype=np.int64)
+    status[data.sampling > SAMPLING_LIMIT] = Status.SAMPLING
     status[~(relative <= FLOOR_LIMIT)] = Status.FLOOR
     status[size == 0.0] = Status.ZERO
     # a zero error under a floor that is not zero is a floor and says nothing else
@@ -130,4 +146,5 @@ def choose_points(data: FitInput) -> Points:
     y = np.zeros_like(x)
     y[same] = np.log(np.take_along_axis(size, place, axis=1)[same])
     floor = np.where(same, np.take_along_axis(relative, place, axis=1), 0.0)
-    return Points(x, y, floor, same.sum(axis=1), place, status)
+    sampling = np.where(same, np.take_along_axis(data.sampling, place, axis=1), 0.0)
+    return Points(x, y, floor, sampling, same.sum(axis=1), place, status)

@@ -14,6 +14,8 @@ s = d log|E| / d log h at the finest usable step. A claim with expected order e
 A sequence is *settled* when it can be decided at all by looking: at least 5 usable points that span
 a factor 8, noise at most 1 %, and over the finest factor 8 the law's local slopes within 0.1 of p.
 
+Unknown floors are never counted as invisible when true: a refutation there is always false.
+
 A false confirmation is a confirmed claim that is visibly false; a false refutation is a refuted
 claim that is visibly true.
 """
@@ -30,7 +32,8 @@ from stepbias.verify.fit import DELTA, OrderFit, fit_orders
 
 Floats = NDArray[np.float64]
 
-KINDS = ("corrections", "lower-order term", "memory", "transient", "crossing")
+KINDS = ("corrections", "lower-order term", "memory", "transient", "crossing", "unknown floor")
+SHARES = (0.64, 0.1, 0.06, 0.08, 0.08, 0.04)
 # Orders claimed above the true one, for claims that are false.
 OVERCLAIMS = (0.5, 1.0)
 # Half distance in log h of the difference quotient for the law's local slope.
@@ -73,9 +76,13 @@ def _law(kind: NDArray[np.int64], h: Floats, order: Floats, rng: np.random.Gener
     added *= rng.choice([1.0, -0.2], rows)[:, None]
     tau = _log_uniform(rng, bottom * 0.1, top * 10.0)
     sharp = _log_uniform(rng, np.full(rows, 0.5), np.full(rows, 2.0))
-    settle = _log_uniform(rng, bottom * 2.0, top)
+    late = np.where(rng.random(rows) < 0.5, np.sqrt(bottom * top), bottom)
+    settle = _log_uniform(rng, np.minimum(late * 2.0, top), top)
     wave, phase = rng.uniform(0.5, 2.0, (rows, 1)), rng.uniform(0.0, 2.0 * np.pi, (rows, 1))
-    cross = _log_uniform(rng, bottom * 0.5, top * 2.0)
+    late = np.where(rng.random(rows) < 0.5, np.sqrt(bottom * top), bottom * 0.5)
+    cross = _log_uniform(rng, late, top * 2.0)
+    small = (bottom / top) ** order
+    level = _log_uniform(rng, 0.01 * small, np.full(rows, 0.1)) * rng.choice([1.0, -1.0], (rows, 1))
     scale = np.exp(rng.uniform(-6.0, 6.0, (rows, 1)))
     out = np.empty((3, *h.shape))
     for i, shift in enumerate((0.0, SHIFT, -SHIFT)):
@@ -89,6 +96,7 @@ def _law(kind: NDArray[np.int64], h: Floats, order: Floats, rng: np.random.Gener
             u**2 / (1.0 + (g / tau) ** sharp) ** (1.0 / sharp) * (1.0 + 0.2 * a * u),
             power * np.exp(1.5 * a * np.sin(wave * np.log(g) + phase) * slow),
             power * (1.0 - (g / cross) ** q),
+            power * (1.0 + 0.3 * a * u**q) + level,
         ]
         out[i] = np.choose(kind[:, None], laws) * scale
     return out
@@ -109,8 +117,15 @@ def draw(count: int, steps: int, seed: int) -> Sequences:
     -----
     60 % have ratio 2, the others between 1.3 and 4; 30 % have jittered steps. 60 % have no noise,
     the others relative noise up to 5 %. A third have a floor (known, and really added) that hides
-    up to about half of the points. 30 % of the claims are half an order or an order too high, 25 %
-    are two-sided. Half of the errors are given without their sign, all in random order.
+    up to about a third of the points. 30 % of the claims are half an order or an order too high,
+    25 % are two-sided. Half of the errors are given without their sign, all in random order. The
+    share of every kind is in `SHARES`: about six in ten are what the literature fits, an expansion
+    with its head, the others are there because they are hard. Much of them is undecidable (of
+    20,000 sequences, seed 2026): 2 % by rule (fewer than four usable points or a span below 4), and
+    48 % are not *settled* in the sense of the module's docstring, by kind: corrections 35 % (noise
+    above 1 % or few points), lower-order term 89 %, memory 69 %, transient 47 %, crossing 65 %,
+    unknown floor 83 %. A confirmed or refuted sequence among these is decided with more luck or on
+    wider margins (a claim half an order too high shows through noise).
     """
     rng = np.random.default_rng([seed, steps])
     shape = (count, steps)
@@ -119,7 +134,7 @@ def draw(count: int, steps: int, seed: int) -> Sequences:
     jitter = rng.uniform(-0.15, 0.15, shape) * (rng.random(count) < 0.3)[:, None]
     h = np.exp(-(np.arange(steps) + jitter) * np.log(ratio)[:, None])
     h *= np.exp(rng.uniform(-3.0, 3.0, count))[:, None]
-    kind = rng.choice(len(KINDS), count, p=[0.5, 0.2, 0.12, 0.1, 0.08])
+    kind = rng.choice(len(KINDS), count, p=SHARES)
     order = rng.choice([0.5, 1.0, 1.5, 2.0, 2.0, 3.0], count)
     order = np.where((kind == 2) | ((kind == 1) & (order < 1.0)), 2.0, order)
     law = _law(kind, h, order, rng)
@@ -131,7 +146,7 @@ def draw(count: int, steps: int, seed: int) -> Sequences:
     error = law[0] * (1.0 + noise[:, None] * rng.uniform(-1.0, 1.0, shape) * np.sqrt(3.0))
     has_floor = rng.random(count) < 0.33
     finest, middle = np.abs(law[0]).min(axis=1), np.median(np.abs(law[0]), axis=1)
-    size = 10 ** rng.uniform(-5.0, 0.0, count) * np.sqrt(finest * middle) * has_floor
+    size = 10 ** rng.uniform(-7.0, -2.0, count) * (finest**2 * middle) ** (1 / 3) * has_floor
     floor = np.broadcast_to(size[:, None], shape)
     error = error + floor * rng.uniform(-1.0, 1.0, shape)
     error = np.where((rng.random(count) < 0.5)[:, None], np.abs(error), error)
@@ -180,6 +195,7 @@ def judge(data: Sequences, level: float = 0.99) -> Iterator[Outcome]:
                     if true:
                         outside = not any(_holds(s, expected, exact) for s in near)
                         visible = not (outside and np.ptp(near) <= DELTA)
+                        visible = visible or KINDS[data.kind[row]] == "unknown floor"
                     else:
                         at_finest = slope[usable & (fit.h == finest)][0]
                         visible = not _holds(at_finest, expected, exact)

@@ -33,7 +33,7 @@ def pool_orders(
     Parameters
     ----------
     fits : sequence of OrderFit
-        All fitted with the same `expected`, `exact` and `level` as given here.
+        All fitted with the `expected` and `exact` given here, at this `level` or a higher one.
 
     Returns
     -------
@@ -47,7 +47,7 @@ def pool_orders(
     if not len(fits):
         raise ValueError("fits must hold at least one OrderFit, got none")
     for i, fit in enumerate(fits):
-        if (fit.expected, fit.exact, fit.level) != (expected, exact, level):
+        if (fit.expected, fit.exact) != (expected, exact) or fit.level < level:
             raise ValueError(
                 f"fits[{i}] was made for expected={fit.expected}, exact={fit.exact}, "
                 f"level={fit.level}, not for {expected}, {exact}, {level}"

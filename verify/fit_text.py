@@ -49,15 +49,22 @@ def explain(fit: OrderFit) -> str:
         parts.append(
             f"The bound [{fit.interval[0]:.3f}, {fit.interval[1]:.3f}] is the hull of that "
             f"estimate with its residual width (t quantile at level {fit.level:g}) and the stated "
-            f"floors, of the other windows and models of comparable width, and of the change of "
-            f"slope at the finest step that a term of neighbouring order could cause without "
-            f"showing in the residuals (-{fit.hidden[0]:.3f}, +{fit.hidden[1]:.3f}). It bounds "
-            f"bias; it is not a regression interval."
+            f"floors, of the other windows and models of comparable width, and of the slope at the "
+            f"finest step with a term of neighbouring order allowed for "
+            f"(-{fit.hidden[0]:.3f}, +{fit.hidden[1]:.3f}). It bounds bias; it is not a regression "
+            f"interval."
+        )
+    if fit.sampling is not None and usable.any():
+        low, high = 100.0 * fit.sampling[usable].min(), 100.0 * fit.sampling[usable].max()
+        parts.append(
+            f"Sampling errors of {low:.2g} to {high:.2g} % were given: they weight the fit, no width "
+            f"is smaller than they imply, and scatter within them counts neither as drift nor as a "
+            f"runaway."
         )
     if fit.memory is not None:
         limit = MEMORY_LIMIT / fit.memory
         parts.append(f"Memory rate {fit.memory:.4g}: a refutation needs h <= {limit:.3g}.")
-    parts.append(f"Orders closer than {DELTA} are not told apart.")
+    parts.append(f"Orders closer than {DELTA} are not told apart; level {fit.level:g}.")
     parts.append(f"Verdict: {fit.verdict}, because {fit.reason}.")
     return " ".join(parts)
 

@@ -6,16 +6,26 @@ Its slope in ``log h`` is the order at h -> 0 under that model, and its half-wid
 times the standard error from the residuals. The residuals are mostly bias, not noise: for smooth
 sequences the formula is used because it is larger than the bias the residuals betray, the idea of
 the error estimators of Eca and Hoekstra, "A procedure for the estimation of the numerical
-uncertainty of CFD calculations based on grid refinement studies" (2014).
+uncertainty of CFD calculations based on grid refinement studies" (2014). Known sampling errors are
+noise: they set the weights and a least width.
 """
 
 from __future__ import annotations
 
-from functools import lru_cache
 from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
+
+from stepbias.verify.fit_lines import (
+    LEAST_SAMPLING,
+    ROUNDING,
+    Lines,
+    half_width,
+    last_coefficient,
+    make_lines,
+)
+from stepbias.verify.fit_slopes import local_slopes, runaway_slopes, scatter_drift, settled_slopes
 
 Floats = NDArray[np.float64]
 Bools = NDArray[np.bool_]
@@ -28,21 +38,12 @@ MODELS: tuple[tuple[float, ...], ...] = ((), (0.5,), (1.0,), (2.0,), (1.0, 2.0))
 HIDDEN_MODELS: tuple[tuple[float, ...], ...] = ((), (0.5,), (1.0,), (2.0,))
 SMALLEST_WINDOW = 4
 # Candidates this much wider than the narrowest one still count as plausible.
-PLAUSIBLE = 3.0
-# One-sided probability with which a hidden term is bounded (see `hidden_slope`).
-HIDDEN_LEVEL = 0.9
-# Below this the logarithms are dominated by rounding of the data themselves.
-ROUNDING = 4.0e-15
-# Steps closer than this ratio are merged before local slopes are judged.
-MERGE_RATIO = 1.45
-# Fading like h^0.35 or faster counts as contraction, slower does not.
-CONTRACTION_POWER = 0.35
-# Local slopes this close together count as settled whatever their trend.
-SETTLED_SPREAD = 0.04
-# A last change of slope above this that does not contract is a runaway.
-RUNAWAY = 0.2
-# Scattered (alternating) slopes may spread this much.
-SCATTER_SPREAD = 0.3
+PLAUSIBLE = 2.0
+# One-sided probability with which a hidden term is bounded, and the share of its half-width that is
+# kept where the estimate has the other sign.
+HIDDEN_LEVEL = 0.8
+HIDDEN_SHARE = 0.25
+HIDDEN_SELECT = 0.95
 
 
 class Estimate(NamedTuple):
@@ -57,132 +58,16 @@ class Estimate(NamedTuple):
     model: Ints
     settled: Bools
     runaway: Bools
-
-
-@lru_cache(maxsize=64)
-def t_quantiles(probability: float, count: int) -> Floats:
-    """Student's t quantiles for 1..count degrees of freedom; entry 0 is infinite."""
-    from scipy.special import stdtrit
-
-    out = np.full(count + 1, np.inf)
-    out[1:] = stdtrit(np.arange(1, count + 1, dtype=float), probability)
-    return out
-
-
-class _Fit(NamedTuple):
-    """Last coefficient of a masked least-squares fit, per (row, window)."""
-
-    value: Floats
-    error: Floats  # standard error from the residuals
-    floor: Floats  # worst effect of the floors
-    freedom: Ints
-
-
-def _last_coefficient(
-    columns: list[Floats], y: Floats, mask: Floats, points: Ints, floor: Floats
-) -> _Fit:
-    """Least squares by Gram-Schmidt with the wanted column last: its coefficient is q.y / r."""
-    basis: list[Floats] = []
-    inverse = np.zeros(mask.shape[:2])
-    sound = np.ones(mask.shape[:2], dtype=bool)
-    residual = y * mask
-    for column in columns:
-        v = column * mask
-        before = np.sqrt(np.einsum("bwh,bwh->bw", v, v))
-        for _ in range(2):  # the second pass restores orthogonality for nearly parallel columns
-            for q in basis:
-                v = v - np.einsum("bwh,bwh->bw", q, v)[..., None] * q
-        norm = np.sqrt(np.einsum("bwh,bwh->bw", v, v))
-        sound &= norm > 1e-9 * before
-        inverse = 1.0 / np.where(norm > 0.0, norm, 1.0)
-        basis.append(v * inverse[..., None])
-    for q in basis[:-1]:
-        residual = residual - np.einsum("bwh,bwh->bw", q, residual)[..., None] * q
-    last = basis[-1]
-    along = np.einsum("bwh,bwh->bw", last, residual)
-    residual = residual - along[..., None] * last
-    freedom = points - len(columns)
-    sound &= freedom > 0
-    variance = np.einsum("bwh,bwh->bw", residual, residual) / np.maximum(freedom, 1)
-    error = (np.sqrt(variance) + ROUNDING) * inverse
-    spread = np.einsum("bwh,bwh->bw", np.abs(last), floor * mask) * inverse
-    infinite = np.where(sound, 0.0, np.inf)
-    return _Fit(along * inverse, error + infinite, spread, np.maximum(freedom, 0))
+    drift: Floats  # bound on the drift of slope if the rest is noise, see `scatter_drift`
 
 
 def _pick(values: Floats, index: Ints) -> Floats:
     return np.take_along_axis(values, index[:, None], axis=1)[:, 0]
 
 
-def local_slopes(x: Floats, y: Floats, count: Ints) -> tuple[Floats, Floats]:
-    """Slopes between merged neighbours, finest first, NaN beyond the last; and their widths.
-
-    Parameters
-    ----------
-    x, y : (B, H) arrays
-        log h ascending and log|error|; entries from ``count`` on are ignored.
-    count : (B,) integers
-
-    Returns
-    -------
-    slopes, widths : (B, H - 1) arrays
-        widths[i] is the distance in log h that slope i spans.
-    """
-    rows, width = x.shape
-    slopes = np.full((rows, max(width - 1, 1)), np.nan)
-    widths = np.full_like(slopes, np.nan)
-    last_x, last_y = x[:, 0].copy(), y[:, 0].copy()
-    filled = np.zeros(rows, dtype=np.int64)
-    for i in range(1, width):
-        take = np.flatnonzero((i < count) & (x[:, i] - last_x >= np.log(MERGE_RATIO) - 1e-12))
-        step = x[take, i] - last_x[take]
-        slopes[take, filled[take]] = (y[take, i] - last_y[take]) / step
-        widths[take, filled[take]] = step
-        last_x[take], last_y[take] = x[take, i], y[take, i]
-        filled[take] += 1
-    return slopes, widths
-
-
-def settled_slopes(slopes: Floats, widths: Floats) -> Bools:
-    """Whether the finest local slopes have come to rest, contract to a limit, or only scatter.
-
-    A refutation needs this: in front of the asymptotic range slopes may take any value, and they
-    give themselves away by drifting without contraction or by turning. Slopes are (B, S), finest
-    first; fewer than three never count as settled.
-    """
-    four = np.full((len(slopes), 4), np.nan)
-    four[:, : min(4, slopes.shape[1])] = slopes[:, :4]
-    enough = np.isfinite(four[:, 2])
-    fourth = np.isfinite(four[:, 3])
-    four[:, 3] = np.where(fourth, four[:, 3], four[:, 2])
-    four[~enough] = 0.0
-    spread = np.ptp(four, axis=1)
-    first, second, third = -np.diff(four, axis=1).T
-    gap = np.zeros(len(slopes))
-    if slopes.shape[1] > 1:
-        gap = np.where(enough, 0.5 * (widths[:, 0] + widths[:, 1]), 0.0)
-    flat = spread <= SETTLED_SPREAD
-    fading = np.abs(first) <= np.exp(-CONTRACTION_POWER * gap) * np.abs(second)
-    turned = (second * third < 0.0) & (np.abs(second) > SETTLED_SPREAD)
-    contracting = (first * second > 0.0) & fading & ~turned
-    scatter = (first * second < 0.0) & (second * third < 0.0) & (spread <= SCATTER_SPREAD)
-    return np.asarray(enough & (flat | contracting | scatter))
-
-
-def runaway_slopes(slopes: Floats, widths: Floats) -> Bools:
-    """Whether the finest slopes run away in one direction: a zero of the error just below the data.
-
-    Nothing can be confirmed there, however steep the slopes are. Slopes are (B, S), finest first.
-    """
-    if slopes.shape[1] < 3:
-        return np.zeros(len(slopes), dtype=bool)
-    first, second = slopes[:, 0] - slopes[:, 1], slopes[:, 1] - slopes[:, 2]
-    fading = np.exp(-0.5 * CONTRACTION_POWER * (widths[:, 0] + widths[:, 1])) * np.abs(second)
-    # rows with fewer slopes compare NaN: False
-    return (first * second > 0.0) & (np.abs(first) > RUNAWAY) & (np.abs(first) > fading)
-
-
-def estimate(x: Floats, y: Floats, floor: Floats, count: Ints, level: float) -> Estimate:
+def estimate(
+    x: Floats, y: Floats, floor: Floats, sampling: Floats, count: Ints, level: float
+) -> Estimate:
     """Order at h -> 0 with its bound for every row that has at least four usable points.
 
     Parameters
@@ -191,92 +76,83 @@ def estimate(x: Floats, y: Floats, floor: Floats, count: Ints, level: float) -> 
         log h (ascending) and log|error|, usable points first; later entries finite but ignored.
     floor : (B, H) float64
         relative size of the known floor in each entry.
+    sampling : (B, H) float64
+        known relative standard error of each entry; 0 where there is none.
     count : (B,) int
         usable points; every entry at least `SMALLEST_WINDOW`.
     level : float
-        two-sided level of the t quantile.
+        two-sided level of the quantiles.
     """
-    rows, width = x.shape
-    sizes = np.arange(SMALLEST_WINDOW, int(count.max()) + 1)
-    index = np.arange(width)
-    allowed = sizes[None, :] <= count[:, None]
-    mask = (index[None, None, :] < sizes[None, :, None]) & allowed[:, :, None]
-    weight = mask.astype(float)
-    points = np.broadcast_to(sizes, (rows, len(sizes)))
+    lines = make_lines(x, y, floor, sampling, count, SMALLEST_WINDOW)
+    width = x.shape[1]
     centred = (x - x[:, :1])[:, None, :]
-    height = (y - y[:, :1])[:, None, :]
-    relative = floor[:, None, :]
     one = np.ones((1, 1, width))
-    span = np.where(index < count[:, None], x - x[:, :1], 0.0).max(axis=1)
+    span = np.where(np.arange(width) < count[:, None], x - x[:, :1], 0.0).max(axis=1)
     scaled = np.minimum(centred - span[:, None, None], 0.0)  # log(h / coarsest usable h)
     powers = {q: np.exp(q * scaled) for q in (0.5, 1.0, 2.0)}
 
-    quantile = t_quantiles(0.5 * (1.0 + level), width)
     orders, halves = [], []
     for model in MODELS:
-        columns = [one, *(powers[q] for q in model), centred]
-        fit = _last_coefficient(columns, height, weight, points, relative)
-        factor = quantile[fit.freedom]
-        half = np.where(fit.freedom > 0, factor * fit.error, np.inf) + fit.floor
+        fit = last_coefficient([one, *(powers[q] for q in model), centred], lines)
         orders.append(fit.value)
-        halves.append(np.where(allowed, half, np.inf))
+        halves.append(half_width(fit, lines.known, 0.5 * (1.0 + level)))
     order = np.concatenate(orders, axis=1)
     half = np.concatenate(halves, axis=1)
     best = np.argmin(half, axis=1)
-    bound = _pick(half, best)
-    centre = _pick(order, best)
+    bound, centre = _pick(half, best), _pick(order, best)
     plausible = half <= PLAUSIBLE * bound[:, None] + ROUNDING
     lower = np.minimum(centre - bound, np.where(plausible, order, np.inf).min(axis=1))
     upper = np.maximum(centre + bound, np.where(plausible, order, -np.inf).max(axis=1))
 
-    hidden, hidden_up = _hidden_slope(
-        [one, centred], powers, centred, height, weight, points, relative, allowed, width
-    )
-    lower = np.minimum(lower, centre - hidden)
-    upper = np.maximum(upper, centre + hidden_up)
-    window = sizes[best % len(sizes)]
+    finest, half = _finest_slope(one, centred, powers, lines)
+    least = HIDDEN_SHARE * half
+    hidden = np.maximum(centre - finest + half, least)
+    hidden_up = np.maximum(finest + half - centre, least)
+    sizes = lines.points.shape[1]
     slopes, widths = local_slopes(x, y, count)
     return Estimate(
         order=centre,
-        lower=lower,
-        upper=upper,
+        lower=np.minimum(lower, centre - hidden),
+        upper=np.maximum(upper, centre + hidden_up),
         hidden=hidden,
         hidden_up=hidden_up,
-        window=window,
-        model=best // len(sizes),
+        window=SMALLEST_WINDOW + best % sizes,
+        model=best // sizes,
         settled=settled_slopes(slopes, widths),
         runaway=runaway_slopes(slopes, widths),
+        drift=scatter_drift(lines, x),
     )
 
 
-def _hidden_slope(
-    base: list[Floats],
-    powers: dict[float, Floats],
-    centred: Floats,
-    height: Floats,
-    weight: Floats,
-    points: Ints,
-    relative: Floats,
-    allowed: Bools,
-    width: int,
+def _finest_slope(
+    one: Floats, centred: Floats, powers: dict[float, Floats], lines: Lines
 ) -> tuple[Floats, Floats]:
-    """Change of the local slope at the finest step that a term b/h in log|error| could make.
+    """Local slope at the finest step with a term of the next lower order allowed for, and its half-width.
 
-    With ``log|error| = ... + b (h_0 / h)`` the term takes b off the slope at the finest step h_0.
-    The basis and window with the smallest standard error decide; b is bounded above and below at
+    With ``log|error| = a + s log(h/h_0) + b (log(h/h_0) + h_0/h) + ...`` the slope at the finest
+    step h_0 is s, whatever b is (corrections that fade with h left aside). The basis and window
+    with the smallest half-width at `HIDDEN_SELECT` decide (at a lower level the smallest would
+    often be a chance: few degrees of freedom, residuals that happen to be tiny); s is bounded at
     the one-sided level `HIDDEN_LEVEL`.
     """
-    inverse = np.exp(-np.maximum(centred, 0.0))
-    quantile = t_quantiles(HIDDEN_LEVEL, width)
-    values, errors = [], []
+    inverse = centred + np.exp(-np.maximum(centred, 0.0))
+    values, wide, narrow = [], [], []
     for model in HIDDEN_MODELS:
-        columns = [*base, *(powers[q] for q in model), inverse]
-        fit = _last_coefficient(columns, height, weight, points, relative)
-        half = np.where(fit.freedom > 0, quantile[fit.freedom] * fit.error, np.inf) + fit.floor
+        fit = last_coefficient([one, *(powers[q] for q in model), inverse, centred], lines)
         values.append(fit.value)
-        errors.append(np.where(allowed, half, np.inf))
-    value = np.concatenate(values, axis=1)
-    error = np.concatenate(errors, axis=1)
-    best = np.argmin(error, axis=1)
-    b, half = _pick(value, best), _pick(error, best)
-    return np.maximum(b, 0.0) + half, np.maximum(-b, 0.0) + half
+        wide.append(half_width(fit, lines.known, HIDDEN_SELECT))
+        narrow.append(half_width(fit, lines.known, HIDDEN_LEVEL))
+    best = np.argmin(np.concatenate(wide, axis=1), axis=1)
+    return _pick(np.concatenate(values, axis=1), best), _pick(np.concatenate(narrow, axis=1), best)
+
+
+def constant(x: Floats, y: Floats, sampling: Floats, powers: tuple[float, ...]) -> float:
+    """Return the C of ``C h^p (1 + ...)`` for one window, (k,) arrays, from the same least squares."""
+    columns = [np.ones_like(x), x, *(np.exp(q * (x - x[-1])) for q in powers)]
+    weight = np.ones_like(x)
+    if sampling.any():
+        weight = 1.0 / np.hypot(sampling, LEAST_SAMPLING * sampling.max())
+    design = np.stack(columns, axis=1) * weight[:, None]
+    solution = np.linalg.lstsq(design, y * weight, rcond=None)[0]
+    with np.errstate(over="ignore", under="ignore"):
+        return float(np.exp(solution[0]))

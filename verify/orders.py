@@ -13,6 +13,7 @@ from stepbias.kernels.blocks import prepare
 from stepbias.theory.checks import choice, positive
 from stepbias.theory.variants import of_order
 from stepbias.verify.fit import OrderFit, fit_orders, pool_orders
+from stepbias.verify.integrity import withhold
 from stepbias.verify.sweep import Sweep, step_ladder, sweep
 
 Floats = NDArray[np.float64]
@@ -154,6 +155,7 @@ def measure_order(
         level=LEVEL,
         memory=found.memory,
     )
+    fits = withhold(fits, found.integrity)
     pooled = pool_orders(fits, expected, exact=exact, level=LEVEL)
     alone = fits[0] if single else None
     return OrderMeasurement(

@@ -10,12 +10,17 @@ import numpy as np
 from stepbias.verify.fit import DELTA, OrderFit
 from stepbias.verify.fit_pool import Pooled, pool_orders
 
-# A confirmed claim needs this share of problems confirmed one by one: the rest could not be judged alone.
-CONFIRMED_SHARE = 0.5
+# A confirmed claim has at most this share of problems that could not be judged.
+INCONCLUSIVE_SHARE = 0.25
 
 
 def pool_cells(
-    fits: Sequence[OrderFit], cells: Sequence[int], expected: float, exact: bool, level: float
+    fits: Sequence[OrderFit],
+    cells: Sequence[int],
+    expected: float,
+    exact: bool,
+    level: float,
+    family: int = 1,
 ) -> Pooled:
     """Pool problems that share settings within cells.
 
@@ -26,13 +31,16 @@ def pool_cells(
         Cell of every fit. Problems of a cell share the schedule and so its luck: the cell, not the problem, is the independent unit.
     expected, exact, level
         Of the claim.
+    family : int
+        Number of claims judged together: the interval is at the level 1 - (1 - level) / family, so that all intervals hold together at ``level``
+        (Bonferroni, at least as strict as Holm's procedure).
 
     Returns
     -------
     Pooled
         order: the median over the problems. interval: for the median over the cells of their median orders, free of assumptions on their law (order
-        statistics; for fewer than eight cells, where that has no answer at 99 %, Student's for the mean). verdict: refuted if any problem is (the
-        caller has escalated those); confirmed if none is, at least half of the problems are confirmed one by one, and the interval lies on the right
+        statistics; where there are too few cells for that, Student's for the mean). verdict: refuted if any problem is (the
+        caller has escalated those); confirmed if none is, at most a quarter of the problems is inconclusive, and the interval lies on the right
         side of expected - 0.1 (both sides if ``exact``); else inconclusive.
     """
     from scipy import stats
@@ -46,9 +54,10 @@ def pool_cells(
     medians = np.array([np.median(orders) for orders in groups.values()])
     if len(medians) < 2:
         return base
-    bounds = stats.quantile_test(medians, q=expected, p=0.5).confidence_interval(level)
+    joint = 1.0 - (1.0 - level) / family
+    bounds = stats.quantile_test(medians, q=expected, p=0.5).confidence_interval(joint)
     if not np.all(np.isfinite(bounds)):
-        half = stats.t.ppf(0.5 + level / 2.0, len(medians) - 1) * stats.sem(medians)
+        half = stats.t.ppf(0.5 + joint / 2.0, len(medians) - 1) * stats.sem(medians)
         bounds = (medians.mean() - half, medians.mean() + half)
     interval = (float(bounds[0]), float(bounds[1]))
     counts = ", ".join(f"{tally[v]} {v}" for v in ("confirmed", "refuted", "inconclusive"))
@@ -64,12 +73,12 @@ def pool_cells(
             f"{counts}; {place} reaches beyond {DELTA}",
             base.worst_index,
         )
-    if tally["confirmed"] < CONFIRMED_SHARE * len(fits):
+    if tally["inconclusive"] > INCONCLUSIVE_SHARE * len(fits):
         return Pooled(
             base.order,
             interval,
             "inconclusive",
-            f"fewer than half confirmed one by one: {base.reason}",
+            f"more than a quarter could not be judged: {base.reason}",
             base.worst_index,
         )
     return Pooled(base.order, interval, "confirmed", f"{counts}; {place}", base.worst_index)

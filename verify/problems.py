@@ -25,6 +25,7 @@ from stepbias.kernels.survey import survey
 from stepbias.theory.claim import Claim
 from stepbias.theory.optimizers import Adam, AdamFamily, RMSProp
 from stepbias.theory.schedules import IID, Cyclic, Reshuffled, Schedule
+from stepbias.verify.relabelling import copies
 from stepbias.verify.sweep import step_ladder
 
 Floats = NDArray[np.float64]
@@ -40,7 +41,12 @@ SCHEDULES = ("cyclic", "reshuffled", "iid")
 
 @dataclass(frozen=True)
 class Plan:
-    """A profile: values of every factor, how many cells and problems, which step counts."""
+    """A profile: values of every factor, how many cells and problems, which step counts.
+
+    ``iid_problems`` is the number of problems of a cell with an i.i.d. schedule, each measured on m copies of it (None: as elsewhere).
+    ``full_batch_finer`` multiplies the step counts of random full-batch cells, where an evaluation of the field does not grow with the memory.
+    ``default_steps`` are those of PyTorch's defaults on the full batch (empty: as elsewhere).
+    """
 
     betas: tuple[float, ...]
     rhos: tuple[float, ...]
@@ -52,9 +58,25 @@ class Plan:
     finer_every: int
     data_steps: tuple[int, ...]
     data_cells: int
+    iid_problems: int | None = None
+    full_batch_finer: int = 1
+    default_steps: tuple[int, ...] = ()
+
+    def count(self, schedule: str, batches: int) -> int:
+        """Problems of a random cell."""
+        alone = schedule != "iid" or batches == 1 or self.iid_problems is None
+        return self.problems_per_cell if alone else int(self.iid_problems or 0)
+
+    def ladder(self, steps: tuple[int, ...], schedule: str, batches: int) -> tuple[int, ...]:
+        """Step counts of a random cell: finer for the full batch; whole cycles for a cyclic schedule, whose error is then smooth in h."""
+        if batches == 1:
+            return tuple(self.full_batch_finer * n for n in steps)
+        return tuple(batches * round(n / batches) for n in steps) if schedule == "cyclic" else steps
 
 
 _BETAS, _EPSILONS = (0.0, 0.5, 0.9), (1e-2, 1e-4)
+# A memory of 1000 steps against T: the second order shows from about T/2^17 on.
+_LONG = step_ladder(2**15, 2**20, 0)
 
 PROFILES: dict[str, Plan] = {
     "quick": Plan(
@@ -68,6 +90,8 @@ PROFILES: dict[str, Plan] = {
         0,
         step_ladder(64, 1024, 1),
         1,
+        iid_problems=8,
+        full_batch_finer=4,
     ),
     "standard": Plan(
         _BETAS,
@@ -80,6 +104,9 @@ PROFILES: dict[str, Plan] = {
         0,
         step_ladder(64, 2048),
         3,
+        iid_problems=8,
+        full_batch_finer=8,
+        default_steps=_LONG,
     ),
     "thorough": Plan(
         _BETAS,
@@ -92,11 +119,14 @@ PROFILES: dict[str, Plan] = {
         9,
         step_ladder(64, 4096),
         3,
+        full_batch_finer=8,
+        default_steps=_LONG,
     ),
 }
 
 # Reported in every table whatever comes out, never pooled: PyTorch's defaults, and their epsilon with a short memory.
 REPORTED = ((0.9, 0.999, 1e-8), (0.5, 0.9, 1e-8))
+_REPORTED_PROBLEMS = 24
 
 
 @dataclass(frozen=True)
@@ -120,12 +150,22 @@ class Cell:
     steps: tuple[int, ...]
     pooled: bool
 
+    @property
+    def away(self) -> bool:
+        """Whether draws with some R near zero are excluded: where the theorem assumes it, and where epsilon is too small to stand in."""
+        return self.kind != "sign-change" and (self.place == "outside" or not self.pooled)
+
     def optimizer(self) -> AdamFamily:
         """The optimizer with epsilon on the claim's side of the root."""
         eps, eps_root = (0.0, self.epsilon) if self.place == "inside" else (self.epsilon, 0.0)
         if self.algorithm == "adam":
             return Adam(self.beta, self.rho, eps, eps_root)
         return RMSProp(self.rho, eps, eps_root)
+
+    def survey_optimizer(self) -> AdamFamily:
+        """The optimizer whose coarse path is looked at: without memory on the full batch, as the path is for h -> 0."""
+        chosen = self.optimizer()
+        return Adam(0.0, 0.0, chosen.eps, chosen.eps_root) if self.batches == 1 else chosen
 
     def schedule_object(self) -> Schedule:
         """The schedule, seeded by the cell."""
@@ -148,6 +188,7 @@ class Draw:
     numbers: list[int]  # which draws were taken
     excluded: Counter[str] = field(default_factory=Counter)
     drawn: int = 0
+    curvature: Floats = field(default_factory=lambda: np.empty(0))  # (count,): see `survey`
 
 
 @kernel()
@@ -178,7 +219,8 @@ def _balanced(values: Sequence[Any], count: int, rng: np.random.Generator) -> li
     return [values[i % len(values)] for i in order]
 
 
-def _random_cells(claim: Claim, plan: Plan, seed: int, group: str) -> list[Cell]:
+def random_cells(claim: Claim, plan: Plan, seed: int, group: str) -> list[Cell]:
+    """Every factor balanced over the cells of all families, then the settings that are reported and not pooled."""
     families = Loss.families()
     per_family = plan.cells_per_family
     count = per_family * len(families)
@@ -195,14 +237,17 @@ def _random_cells(claim: Claim, plan: Plan, seed: int, group: str) -> list[Cell]
         steps = plan.finer_steps if finer else plan.steps
         cells.append(
             Cell(i, "random", families[i // per_family], dim, batches, schedule, beta, rho, epsilon,
-                 claim.place, claim.algorithm, 0.5, plan.problems_per_cell, cell_key(seed, group, i), steps, True)
+                 claim.place, claim.algorithm, 0.5, plan.count(schedule, batches), cell_key(seed, group, i),
+                 plan.ladder(steps, schedule, batches), True)
         )  # fmt: skip
     for beta, rho, epsilon in REPORTED:
         i = len(cells)
-        beta = beta if claim.algorithm == "adam" else 0.0
+        adam = claim.algorithm == "adam"
+        long = plan.default_steps if adam and rho > 0.99 and not claim.exact else ()
         cells.append(
-            Cell(i, "random", "sinusoid", 3, 1, "cyclic", beta, rho, epsilon, claim.place, claim.algorithm,
-                 0.5, 8, cell_key(seed, group, i), plan.steps, False)
+            Cell(i, "random", "sinusoid", 3, 1, "cyclic", beta if adam else 0.0, rho, epsilon, claim.place,
+                 claim.algorithm, 0.5, _REPORTED_PROBLEMS if adam else 8, cell_key(seed, group, i),
+                 long or plan.steps, False)
         )  # fmt: skip
     return cells
 
@@ -237,7 +282,13 @@ def cells_of(claim: Claim, profile: str, seed: int) -> list[Cell]:
     plan = PROFILES[profile]
     group = f"{claim.algorithm}-{claim.place}/{claim.problems}"
     if claim.problems == "random":
-        return _random_cells(claim, plan, seed, group)
+        return random_cells(claim, plan, seed, group)
+    if claim.problems not in ("bilinear", "regression"):
+        from stepbias.verify.dropped_problems import dropped_cells, local_cells
+
+        if claim.problems == "cyclic":
+            return local_cells(claim, profile, plan, seed, group)
+        return dropped_cells(claim, profile, seed, group)
     return _model_cells(claim, plan, seed, group)
 
 
@@ -273,9 +324,7 @@ def _candidates(cell: Cell, first: int, count: int) -> tuple[Loss, Floats]:
         return Loss.bilinear(), theta0
     if cell.kind == "regression":
         return breast_cancer(cell.batches), starts(cell.key, first, count, cell.dim, 0.5)
-    ensemble = Loss.random(
-        cell.family, cell.dim, cell.batches, problems=first + count, seed=cell.key
-    )
+    ensemble = _ensemble(cell, first + count)
     return ensemble.select(np.arange(first, first + count)), starts(
         cell.key, first, count, cell.dim
     )
@@ -285,12 +334,13 @@ def draw(cell: Cell) -> Draw:
     """Draw the cell's problems: candidates in order, those that violate an assumption excluded and counted."""
     taken: list[int] = []
     kept: list[Floats] = []
+    changes: list[float] = []
     excluded: Counter[str] = Counter()
     drawn, limit = 0, cell.count * _DRAWS_PER_PROBLEM
     while len(taken) < cell.count and drawn < limit:
         count = min(4 * cell.count, limit - drawn)
         loss, theta0 = _candidates(cell, drawn, count)
-        reasons = _violations(cell, loss, theta0)
+        reasons, curvature = _violations(cell, loss, theta0)
         for k, reason in enumerate(reasons):
             if len(taken) == cell.count:
                 break
@@ -299,19 +349,25 @@ def draw(cell: Cell) -> Draw:
             else:
                 taken.append(drawn + k)
                 kept.append(theta0[k])
+                changes.append(float(curvature[k]))
             drawn_now = drawn + k + 1
         drawn = drawn_now
     starts_taken = np.array(kept).reshape(len(taken), cell.dim)
-    return Draw(losses_of(cell, taken), starts_taken, taken, excluded, drawn)
+    return Draw(losses_of(cell, taken), starts_taken, taken, excluded, drawn, np.array(changes))
+
+
+def _ensemble(cell: Cell, count: int) -> Loss:
+    """The losses of the draws 0 .. count - 1 of a cell of random losses."""
+    from stepbias.verify.dropped_problems import ensemble
+
+    return ensemble(cell, count)
 
 
 def losses_of(cell: Cell, numbers: list[int]) -> Loss:
     """The losses of the draws ``numbers``, each a function of the cell's key and its number only."""
-    if cell.kind != "random" or not numbers:
+    if cell.kind in ("bilinear", "regression") or not numbers:
         return _candidates(cell, 0, 1)[0]
-    ensemble = Loss.random(
-        cell.family, cell.dim, cell.batches, problems=max(numbers) + 1, seed=cell.key
-    )
+    ensemble = _ensemble(cell, max(numbers) + 1)
     return ensemble.select(np.array(numbers, dtype=np.int64))
 
 
@@ -320,29 +376,45 @@ def starts_of(cell: Cell, numbers: list[int]) -> Floats:
     return np.concatenate([_candidates(cell, number, 1)[1] for number in numbers])
 
 
-def _violations(cell: Cell, loss: Loss, theta0: Floats) -> list[str]:
-    """Why each candidate is not admissible; empty where it is."""
+def _violations(cell: Cell, loss: Loss, theta0: Floats) -> tuple[list[str], Floats]:
+    """Why each candidate is not admissible, empty where it is; and how much the Hessians change along its path."""
+    given = copies(cell, loss, theta0, SURVEY_STEPS)
     ensemble = prepare(
-        cell.optimizer(),
-        loss,
-        theta0,
+        cell.survey_optimizer(),
+        given.loss,
+        given.theta0,
         cell.horizon / SURVEY_STEPS,
         SURVEY_STEPS,
-        cell.schedule_object(),
+        given.schedule,
         "cpu",
     )
     seen = survey(ensemble, SURVEY_STEPS)
+    # of the copies of a problem the worst one decides
+    distances = seen.distance.reshape(-1, given.each).min(axis=1)
+    roots = seen.root.reshape(-1, given.each).min(axis=1)
+    crossings = _crossings(cell, loss, theta0)
     reasons = []
-    for distance, root in zip(seen.distance, seen.root, strict=True):
+    for distance, root, crossing in zip(distances, roots, crossings, strict=True):
         if not np.isfinite(distance):
             reasons.append("the iterates overflow")
         elif distance < SMALLEST_DISTANCE:
             reasons.append(f"moves less than {SMALLEST_DISTANCE:g}")
-        elif cell.place == "outside" and not root >= SMALLEST_ROOT:
+        elif crossing:
+            reasons.append(crossing)
+        elif cell.away and not root >= SMALLEST_ROOT:
             reasons.append(f"some R in memory comes below {SMALLEST_ROOT:g}")
         else:
             reasons.append("")
-    return reasons
+    return reasons, seen.curvature.reshape(-1, given.each).min(axis=1)
+
+
+def _crossings(cell: Cell, loss: Loss, theta0: Floats) -> list[str]:
+    """What is wrong with the crossing that a claim needs; nothing for claims that need none."""
+    from stepbias.verify.dropped_problems import CROSSING, crossing_violations
+
+    if cell.kind not in CROSSING:
+        return [""] * len(theta0)
+    return crossing_violations(cell, loss, theta0, SURVEY_STEPS)
 
 
 def law(cells: Sequence[Cell], seed: int) -> str:

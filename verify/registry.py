@@ -5,8 +5,14 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 from difflib import get_close_matches
 
-from stepbias.theory.adam_claims import CLAIMS
+from stepbias.theory import adam_claims, defect_claims, dropped_claims
 from stepbias.theory.claim import Claim
+
+CLAIMS: tuple[Claim, ...] = (
+    *adam_claims.CLAIMS,
+    *defect_claims.CLAIMS,
+    *dropped_claims.CLAIMS,
+)
 
 
 def claims() -> list[Claim]:

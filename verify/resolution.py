@@ -1,14 +1,18 @@
-"""How large an error in each named term a run would have caught.
+"""How large an error in each named term a run would have caught, by the slope and by the coefficient.
 
 A term with the relative error delta moves iterate - flow by delta r(h). The response r is measured, as a vector at the end point, at a moderate
-number of steps by switching the term
-off (a relative error of 1; for M and R, which carry the leading field, of 1e-3), and scaled to the finest steps: for an O(h) term it is proportional
-to h, for M and R constant.
-With the run's own difference d(h), the local slope of |d + delta r| over the finest factor of 2 is then known for every delta. The error counts as
-caught from the smallest delta on at which that
-slope lies 0.2 below the expected order for *both* signs of delta. This is linear response, and at the
-end point rather than in the maximum over n that the verdict reads; it is not another run of the campaign; the run
-with wrong variants (``--mutants``) is.
+number of steps by switching the term off (a relative error of 1; for M and R, which carry the leading field, of 1e-3), and scaled to other steps: for
+an O(h) term it is proportional to h, for M and R constant.
+
+*Slope.* With the run's own difference d(h), the local slope of |d + delta r| over the finest factor of 2 is then known for every delta. The error
+counts as caught from the smallest delta on at which that slope lies 0.2 below the expected order for *both* signs of delta. This is at the end point rather
+than in the maximum over n that the verdict reads.
+
+*Coefficient* (smooth schedules only). An O(h) term moves the coefficient of h by delta r(h) / h, M and R move that of h^0 by delta r. With the value v and
+bound b of the statement's own run, the error counts as caught if delta |r_i| exceeds |v_i| + 3 b_i in some component, with a margin of a quarter for what
+the response at a finite h says of its limit.
+
+This is linear response, not another run of the campaign; the run with wrong variants (``--mutants``) is.
 """
 
 from __future__ import annotations
@@ -22,6 +26,7 @@ from numpy.typing import NDArray
 from stepbias.kernels.blocks import prepare
 from stepbias.kernels.measure import measure
 from stepbias.theory.variants import STATEMENT, TERMS
+from stepbias.verify.coefficient import CLEAR, judge_coefficient
 from stepbias.verify.fit import DELTA
 
 Floats = NDArray[np.float64]
@@ -34,6 +39,9 @@ _SEEN = 10.0
 # The share of problems on which the error must be caught.
 SHARE = 0.95
 _DELTAS = np.logspace(-8.0, 0.0, 161)
+# Responses are measured at RESPONSE_STEPS and read as limits: what they may be off by.
+_MARGIN = 1.25
+INSTRUMENTS = ("slope", "coefficient", "either")
 
 
 def responses(
@@ -99,6 +107,80 @@ def resolution(
         smallest = np.where(always[:, -1], _DELTAS[np.argmax(always, axis=1)], np.inf)
         found[term] = np.where(np.any(r != 0.0, axis=1), smallest, np.nan)
     return found
+
+
+def coefficient_resolution(
+    response: dict[str, Floats],
+    h: Floats,
+    difference: Floats,
+    floor: Floats,
+    memory: Floats,
+    horizon: float,
+) -> dict[str, Floats]:
+    """Smallest relative error of each term that the coefficient of h (for M and R of h^0) would have refuted on each problem.
+
+    Parameters
+    ----------
+    response, h, difference, horizon
+        As in :func:`resolution`, of a smooth schedule.
+    floor : (B, H) float64
+    memory : (B,) float64
+        Of the sweep.
+
+    Returns
+    -------
+    dict of (B,) float64
+        NaN where the term has no visible effect on that problem, inf where even a relative error of 1 would not have been caught.
+    """
+    judged = judge_coefficient(h, difference, floor, power=1, memory=memory)
+    unit = horizon / RESPONSE_STEPS
+    found = {}
+    for term in TERMS:
+        if term in _LEADING:
+            value, bound, moved = judged.lower[0].value, judged.lower[0].bound, response[term]
+        else:
+            value, bound, moved = judged.value, judged.bound, response[term] / unit
+        visible = moved != 0.0
+        needed = np.where(np.isfinite(bound), np.abs(value) + CLEAR * bound, np.inf)
+        delta = _MARGIN * np.where(visible, needed, np.inf) / np.where(visible, np.abs(moved), 1.0)
+        smallest = np.min(delta, axis=1)
+        smallest = np.where(smallest <= 1.0, smallest, np.inf)
+        found[term] = np.where(np.any(visible, axis=1), smallest, np.nan)
+    return found
+
+
+def by_instrument(
+    response: dict[str, Floats],
+    h: Floats,
+    difference: Floats,
+    floor: Floats,
+    memory: Floats,
+    horizon: float,
+    expected: float,
+    smooth: bool,
+) -> dict[str, dict[str, Floats]]:
+    """The resolution of each problem by every instrument: "slope", "coefficient" and the finer of the two, "either".
+
+    Parameters
+    ----------
+    smooth : bool
+        Whether the difference has an expansion in h: full batch, or a cyclic schedule whose period divides every step count. If not, "coefficient" is NaN and
+        "either" is the slope's.
+
+    Other parameters as in :func:`resolution` and :func:`coefficient_resolution`.
+    """
+    slope = resolution(response, h, difference, horizon, expected)
+    if smooth:
+        coefficient = coefficient_resolution(response, h, difference, floor, memory, horizon)
+    else:
+        coefficient = {term: np.full(len(h), np.nan) for term in TERMS}
+    either = {term: np.fmin(slope[term], coefficient[term]) for term in TERMS}
+    return {"slope": slope, "coefficient": coefficient, "either": either}
+
+
+def pooled_table(per_problem: list[dict[str, dict[str, Floats]]]) -> dict[str, dict[str, float]]:
+    """:func:`pooled` for every instrument, from the results of :func:`by_instrument`."""
+    return {name: pooled([found[name] for found in per_problem]) for name in INSTRUMENTS}
 
 
 def pooled(per_problem: list[dict[str, Floats]]) -> dict[str, float]:

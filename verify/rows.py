@@ -60,7 +60,10 @@ class Row:
     hardest: dict[str, float] = field(default_factory=dict)
     strata: list[Stratum] = field(default_factory=list)
     resolution: dict[str, float] = field(default_factory=dict)
+    resolution_by: dict[str, dict[str, float]] = field(default_factory=dict)
+    coefficient: dict[str, int] = field(default_factory=dict)
     mutants: list[MutantRow] = field(default_factory=list)
+    certificate: dict[str, Any] = field(default_factory=dict)
     law: str = ""
 
     def as_dict(self) -> dict[str, Any]:

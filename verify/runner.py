@@ -15,19 +15,21 @@ from stepbias.kernels.blocks import thread_count
 from stepbias.theory.checks import choice, whole
 from stepbias.theory.claim import Claim
 from stepbias.theory.variants import STATEMENT, Variant
-from stepbias.verify.escalation import escalate
+from stepbias.verify.certificate import brief, save
+from stepbias.verify.observe import observe
 from stepbias.verify.problems import PROFILES, Cell, cells_of, draw
 from stepbias.verify.registry import find
+from stepbias.verify.relabelling import shifts
 from stepbias.verify.report import Report, environment
 from stepbias.verify.resolution import responses
 from stepbias.verify.rows import Row
+from stepbias.verify.second_look import look_again
 from stepbias.verify.store import Arrays, Store, source_hash
 from stepbias.verify.summary import UnitResult, mutant_row, summarise
-from stepbias.verify.sweep import sweep
 
 Progress = Callable[[int, int, str], None]
 
-_MEASURED = ("h", "error", "floor", "difference", "distance", "memory")
+_MEASURED = ("h", "error", "floor", "difference", "distance", "memory", "integrity")
 # The responses to single terms are measured on every third cell: enough for a quantile, an eighth of the cost.
 _RESOLUTION_EVERY = 3
 
@@ -51,7 +53,9 @@ class Unit:
         is_statement = self.variant == STATEMENT and self.cell.pooled
         return (
             is_statement
-            and self.cell.kind != "regression"
+            and self.claim.kind == "global"
+            and self.cell.kind in ("random", "bilinear")
+            and shifts(self.cell) == 1
             and self.cell.index % _RESOLUTION_EVERY == 0
         )
 
@@ -79,19 +83,12 @@ def run_unit(unit: Unit) -> Arrays:
     arrays: Arrays = {
         "drawn": np.array([drawn.drawn]),
         "numbers": np.array(drawn.numbers),
+        "curvature": drawn.curvature,
         "excluded_reasons": np.array(list(reasons), dtype=np.str_),
         "excluded_counts": np.array(list(reasons.values()), dtype=np.int64),
     }
     if drawn.numbers:
-        found = sweep(
-            cell.optimizer(),
-            drawn.loss,
-            drawn.theta0,
-            cell.horizon,
-            cell.steps,
-            cell.schedule_object(),
-            unit.variant,
-        )
+        found = observe(unit.claim, cell, drawn.loss, drawn.theta0, cell.steps, unit.variant)
         arrays |= {name: getattr(found, name) for name in _MEASURED}
         if unit.wants_resolution:
             found_responses = responses(
@@ -160,22 +157,6 @@ def _results(
     return [UnitResult(cell, found[Unit(claim, cell, variant).key]) for cell in cells]
 
 
-def _escalate_refuted(claim: Claim, units: Sequence[UnitResult]) -> None:
-    """Measure refuted problems again, finer and alone, the farthest from the claim first; one that stays refuted settles it."""
-    refuted = [
-        (abs(fit.order - claim.expected_order), unit, k)
-        for unit in units
-        if unit.cell.pooled
-        for k, fit in enumerate(unit.fits(claim))
-        if fit.verdict == "refuted"
-    ]
-    for _, unit, k in sorted(refuted, key=lambda entry: -entry[0]):
-        fit = escalate(claim, unit.cell, int(unit.arrays["numbers"][k]))
-        unit.escalated[k] = fit
-        if fit.verdict == "refuted":
-            return
-
-
 def run_claims(
     ids: Sequence[str] | str | None = None,
     profile: str = "quick",
@@ -235,12 +216,16 @@ def run_claims(
         claim.id: _results(claim, cells_of(claim, profile, seed), claim.variant, found)
         for claim in chosen
     }
-    with ThreadPoolExecutor(max_workers=count) as pool:
-        list(pool.map(lambda claim: _escalate_refuted(claim, statements[claim.id]), chosen))
+    again = f"stepbias replay {{claim}} --profile {profile} --seed {seed} --problem {{problem}}"
+    certificates = look_again([(c, statements[c.id]) for c in chosen], again, count)
+    if out is not None:
+        for made in certificates.values():
+            save(made, out, made["number"])
     rows = []
     for claim in chosen:
         cells, statement = cells_of(claim, profile, seed), statements[claim.id]
-        row = summarise(claim, statement, seed)
+        row = summarise(claim, statement, seed, len(chosen))
+        row.certificate = brief(certificates[claim.id]) if claim.id in certificates else {}
         if mutants:
             pooled = [cell for cell in cells if cell.pooled]
             base = [u for u in statement if u.cell.pooled]
@@ -296,15 +281,7 @@ def replay(claim_id: str, *, seed: int, problem: int, profile: str = "quick") ->
             f"problem = {problem}: its cell found only {len(drawn.numbers)} admissible problems"
         )
     loss = drawn.loss if drawn.loss.problems is None else drawn.loss.select(np.array([k]))
-    found = sweep(
-        cell.optimizer(),
-        loss,
-        drawn.theta0[k : k + 1],
-        cell.horizon,
-        cell.steps,
-        cell.schedule_object(),
-        claim.variant,
-    )
+    found = observe(claim, cell, loss, drawn.theta0[k : k + 1], cell.steps)
     arrays: Arrays = {name: getattr(found, name) for name in _MEASURED}
     arrays |= {
         "numbers": np.array([drawn.numbers[k]]),
@@ -312,7 +289,9 @@ def replay(claim_id: str, *, seed: int, problem: int, profile: str = "quick") ->
         "seconds": np.zeros(1),
     }
     unit = UnitResult(replace(cell, count=1), arrays)
-    _escalate_refuted(claim, [unit])
+    again = f"stepbias replay {{claim}} --profile {profile} --seed {seed} --problem {problem}"
+    certificates = look_again([(claim, [unit])], again, 1)
     row = summarise(claim, [unit], seed)
     row.worst["problem"] = problem
+    row.certificate = brief(certificates[claim.id]) if certificates else {}
     return row

@@ -5,7 +5,8 @@ from __future__ import annotations
 import re
 from collections import Counter
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
+from functools import cached_property
 from typing import Any
 
 import numpy as np
@@ -13,15 +14,19 @@ from numpy.typing import NDArray
 
 from stepbias.theory.claim import Claim
 from stepbias.theory.variants import Variant
+from stepbias.verify.coefficient import Coefficient, judge_coefficient
 from stepbias.verify.fit import DELTA, OrderFit, fit_orders
+from stepbias.verify.integrity import claim_failure, withhold
 from stepbias.verify.orders import LEVEL
 from stepbias.verify.pooling import pool_cells
 from stepbias.verify.problems import Cell, law
-from stepbias.verify.resolution import pooled as pool_resolution
-from stepbias.verify.resolution import resolution
+from stepbias.verify.resolution import RESPONSE_STEPS, by_instrument, pooled_table
 from stepbias.verify.rows import MutantRow, Row, Stratum, Verdict
 from stepbias.verify.store import Arrays
 from stepbias.verify.wording import UNPOOLED
+
+# Begins the reason of a problem whose escalation found the arithmetics apart: nothing is confirmed with such an instrument.
+DISAGREE = "two arithmetics disagree"
 
 # A wrong variant is visible on a problem if it moves the end point by this many times the known solver and rounding error.
 _VISIBLE = 10.0
@@ -34,6 +39,7 @@ class UnitResult:
     cell: Cell
     arrays: Arrays
     escalated: dict[int, OrderFit] = field(default_factory=dict)
+    level: float = LEVEL
 
     @property
     def problems(self) -> int:
@@ -41,7 +47,7 @@ class UnitResult:
         return len(self.arrays["error"]) if "error" in self.arrays else 0
 
     def fits(self, claim: Claim) -> list[OrderFit]:
-        """One fit per problem."""
+        """One fit per problem, refuted also where the coefficient of h is not zero though the claim says so."""
         if not self.problems:
             return []
         a = self.arrays
@@ -53,23 +59,65 @@ class UnitResult:
             claim.expected_order,
             exact=claim.exact,
             floor=np.where(np.isnan(error), 0.0, floor),
-            level=LEVEL,
+            level=self.level,
             memory=np.where(np.isfinite(a["memory"]), a["memory"], 1.0 / np.finfo(float).eps),
         )
+        second = self.coefficient if has_coefficient(claim, self.cell) else None
+        if second is not None:
+            fits = [
+                replace(fit, verdict="refuted", reason=f"the coefficient of h is not zero: {why}")
+                if verdict == "refuted" and fit.verdict != "refuted"
+                else fit
+                for fit, verdict, why in zip(fits, second.verdict, second.reason, strict=True)
+            ]
+        fits = withhold(fits, a.get("integrity"))
         return [self.escalated.get(k, fit) for k, fit in enumerate(fits)]
 
-    def resolution(self, expected: float) -> dict[str, NDArray[np.float64]] | None:
-        """Smallest relative error of each term that would have been caught, per problem; None if not measured."""
+    @cached_property
+    def response(self) -> dict[str, NDArray[np.float64]]:
+        """Measured responses to the named terms; empty if they were not measured."""
         names = [name for name in self.arrays if name.startswith("response_")]
-        if not names:
-            return None
-        response = {name.removeprefix("response_"): self.arrays[name] for name in names}
+        return {name.removeprefix("response_"): self.arrays[name] for name in names}
+
+    @cached_property
+    def coefficient(self) -> Coefficient:
+        """The coefficient of h in iterate(T) - flow(T), one row a problem."""
         a = self.arrays
-        return resolution(response, a["h"], a["difference"], self.cell.horizon, expected)
+        scale = None
+        if self.response:
+            unit = self.cell.horizon / RESPONSE_STEPS
+            scale = np.linalg.norm(self.response["bias"], axis=1) / unit
+        return judge_coefficient(a["h"], a["difference"], a["floor"], scale, memory=a["memory"])
+
+    def resolution(self, claim: Claim) -> dict[str, dict[str, NDArray[np.float64]]] | None:
+        """Smallest relative error of each term that each instrument would have caught, per problem; None if not measured."""
+        if not self.response:
+            return None
+        a = self.arrays
+        return by_instrument(
+            self.response,
+            a["h"],
+            a["difference"],
+            a["floor"],
+            a["memory"],
+            self.cell.horizon,
+            claim.expected_order,
+            has_coefficient(claim, self.cell),
+        )
 
 
-def summarise(claim: Claim, units: Sequence[UnitResult], seed: int) -> Row:
-    """One row from all cells of a claim."""
+def has_coefficient(claim: Claim, cell: Cell) -> bool:
+    """Whether the claim makes the coefficient of h zero, on a cell whose differences have an expansion in h."""
+    whole_cycles = cell.schedule == "cyclic" and all(n % cell.batches == 0 for n in cell.steps)
+    says = claim.kind == "global" and claim.expected_order == 2.0 and not claim.exact
+    return says and cell.kind in ("random", "bilinear") and (cell.batches == 1 or whole_cycles)
+
+
+def summarise(claim: Claim, units: Sequence[UnitResult], seed: int, family: int = 1) -> Row:
+    """One row from all cells of a claim.
+
+    ``family`` is the number of claims judged together, see :func:`stepbias.verify.pooling.pool_cells`.
+    """
     missing = [str(u.arrays["missing"][0]) for u in units if "missing" in u.arrays]
     pooled = [u for u in units if u.cell.pooled]
     labelled = [(u, k, fit) for u in pooled for k, fit in enumerate(u.fits(claim))]
@@ -83,7 +131,12 @@ def summarise(claim: Claim, units: Sequence[UnitResult], seed: int) -> Row:
         )
         return row
     judged = pool_cells(
-        fits, [u.cell.index for u, _, _ in labelled], claim.expected_order, claim.exact, LEVEL
+        fits,
+        [u.cell.index for u, _, _ in labelled],
+        claim.expected_order,
+        claim.exact,
+        LEVEL,
+        family,
     )
     row.measured, row.interval = judged.order, judged.interval
     last = [fit.slopes[-1] for fit in fits if len(fit.slopes)]
@@ -93,6 +146,8 @@ def summarise(claim: Claim, units: Sequence[UnitResult], seed: int) -> Row:
         if last
         else judged.reason
     )
+    if row.verdict == "confirmed" and (failure := _instrument_failure(pooled)):
+        row.verdict, row.reason = "inconclusive", failure
     row.problems = len(fits)
     row.counts = {
         v: sum(f.verdict == v for f in fits) for v in ("confirmed", "refuted", "inconclusive")
@@ -116,10 +171,25 @@ def summarise(claim: Claim, units: Sequence[UnitResult], seed: int) -> Row:
     row.hardest = _hardest(labelled)
     row.strata = _strata(claim, units)
     if not claim.exact:
-        row.resolution = pool_resolution(
-            [found for u in pooled if (found := u.resolution(claim.expected_order)) is not None]
-        )
+        table = pooled_table([r for u in pooled if (r := u.resolution(claim)) is not None])
+        row.resolution = table.pop("either")
+        row.resolution_by = table
+    second = [
+        verdict
+        for u in pooled
+        if u.problems and has_coefficient(claim, u.cell)
+        for verdict in u.coefficient.verdict
+    ]
+    row.coefficient = dict(Counter(second))
     return row
+
+
+def _instrument_failure(units: Sequence[UnitResult]) -> str:
+    """Why no verdict may rest on these measurements; empty if it may."""
+    disputed = [
+        f.reason for u in units for f in u.escalated.values() if f.reason.startswith(DISAGREE)
+    ]
+    return disputed[0] if disputed else claim_failure([u.arrays for u in units])
 
 
 def _empty_row(claim: Claim, law_text: str) -> Row:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -10,9 +10,13 @@ import numpy as np
 from numpy.typing import NDArray
 
 from stepbias.kernels.blocks import prepare
-from stepbias.kernels.measure import measure
+from stepbias.kernels.curvature import product_mismatch
+from stepbias.kernels.drift import iterate_drift
+from stepbias.kernels.fault import Fault
+from stepbias.kernels.measure import Method, measure
 from stepbias.theory.checks import positive, whole
 from stepbias.theory.variants import STATEMENT, Variant
+from stepbias.verify.integrity import collect
 
 Floats = NDArray[np.float64]
 
@@ -32,8 +36,9 @@ class Sweep:
     distance : (B,) float64
         How far the flow moved.
     memory : (B,) float64
-        kappa = max(1/(T (1-beta)), 1/(T (1-rho)), max |D'/D| along the flow): the asymptotic regime needs
-        h kappa << 1, a memory short against the horizon and a denominator that hardly changes in a step.
+        kappa, from the finest step: the asymptotic regime needs h kappa << 1; see :func:`memory_rate`.
+    integrity : (B, 4) float64
+        What the instrument found when it checked itself; see :mod:`stepbias.verify.integrity`.
     """
 
     h: Floats
@@ -42,6 +47,7 @@ class Sweep:
     difference: Floats
     distance: Floats
     memory: Floats
+    integrity: Floats
 
 
 def step_ladder(coarsest: int, finest: int, between: int = 2) -> tuple[int, ...]:
@@ -72,6 +78,29 @@ def rounding(size: Floats, horizon: float, root: Floats, eps: Floats) -> Floats:
     return 16.0 * _UNIT * (size + horizon * (1.0 + 1.0 / np.maximum(root + eps, _UNIT)))
 
 
+def memory_rate(drift: Floats, decay: Floats, horizon: float) -> Floats:
+    """kappa: the asymptotic regime needs h kappa << 1.
+
+    Parameters
+    ----------
+    drift : (B,) float64
+        The largest |D'/D| along the two trajectories.
+    decay : (B,) float64
+        The larger of beta and rho.
+    horizon : float
+
+    Returns
+    -------
+    (B,) float64
+        The larger of 1/(T (1 - decay)), the memory being short against the horizon, and drift / (1 - decay), the denominator changing little within
+        the memory: where it dips and returns, error lines have any slope until then.
+    """
+    slow = drift / (1.0 - decay)
+    return np.maximum(
+        1.0 / (horizon * (1.0 - decay)), np.where(np.isfinite(slow), slow, np.finfo(float).max)
+    )
+
+
 def sweep(
     optimizer: Any,
     loss: Any,
@@ -82,6 +111,8 @@ def sweep(
     variant: Variant = STATEMENT,
     kind: str = "global",
     device: str = "cpu",
+    fault: Fault | None = None,
+    method: Callable[[int], Method | None] = lambda steps: None,
 ) -> Sweep:
     """Measure every problem at every step count, h = horizon / steps.
 
@@ -96,30 +127,48 @@ def sweep(
         The field of the flow.
     kind : {"global", "local"}
         The global error, or the largest one-step defect with the gradient history taken along the flow.
+    fault : Fault, optional
+        Break the measurement on purpose.
+    method : callable, optional
+        How the flow is integrated, by the number of steps; None: :func:`stepbias.kernels.measure.resolution`.
     """
     total = positive("horizon", horizon)
     counts = ladder(steps)
     # Everything is checked, the longest schedule included, before the first run.
     ensembles = [prepare(optimizer, loss, theta0, total / n, n, schedule, device) for n in counts]
     found = [
-        measure(ensemble, n, variant, local=kind == "local")
+        measure(ensemble, n, variant, method=method(n), local=kind == "local", fault=fault)
         for ensemble, n in zip(ensembles, counts, strict=True)
     ]
     problems = ensembles[0].problems
     beta, rho, eps, _ = ensembles[0].parameters.T
     finest = int(np.argmax(counts))
+    # Both trajectories: one of them may cross a steep place that the other one misses.
+    drift = np.maximum(found[finest].drift, iterate_drift(ensembles[finest], counts[finest]))
     h = np.broadcast_to(total / np.array(counts, dtype=np.float64), (problems, len(counts)))
-    floors = [
-        m.solver + rounding(m.size, total if kind == "global" else total / n, m.root, eps)
+    grains = [
+        rounding(m.size, total if kind == "global" else total / n, m.root, eps)
         for m, n in zip(found, counts, strict=True)
     ]
+    floors = [m.solver + grain for m, grain in zip(found, grains, strict=True)]
+    first = ensembles[0]
+
+    def stack_shown(values: list[Floats]) -> Floats:
+        """(B, H), NaN where the error is below rounding: steps that round to few digits, or a field without curvature, are then in order."""
+        shown = zip(values, found, grains, strict=True)
+        return np.stack([np.where(m.error > grain, x, np.nan) for x, m, grain in shown], axis=1)
+
     return Sweep(
         h=np.ascontiguousarray(h),
         error=np.stack([m.error for m in found], axis=1),
         floor=np.stack(floors, axis=1),
         difference=np.stack([m.difference for m in found], axis=1),
         distance=found[finest].distance,
-        memory=np.maximum.reduce(
-            [1.0 / (total * (1.0 - beta)), 1.0 / (total * (1.0 - rho)), found[finest].drift]
+        memory=memory_rate(drift, np.maximum(beta, rho), total),
+        integrity=collect(
+            np.stack([m.start for m in found], axis=1),
+            stack_shown([m.grain for m in found]),
+            product_mismatch(first if fault is None else fault.ensemble(first)),
+            stack_shown([m.solver for m in found]),
         ),
     )

@@ -16,12 +16,13 @@ def assert_order(
     level: float = 0.99,
     memory: float | None = None,
     verdict: str = "confirmed",
+    sampling: ArrayLike | None = None,
 ) -> OrderFit:
     """Raise AssertionError with `OrderFit.explain` unless the fit ends with `verdict`.
 
     Parameters
     ----------
-    h, error, expected, exact, floor, level, memory
+    h, error, expected, exact, floor, level, memory, sampling
         As in `stepbias.fit_order`.
     verdict : "confirmed" | "refuted" | "inconclusive"
         The verdict asked for; a negative control asks for "refuted".
@@ -34,7 +35,7 @@ def assert_order(
         raise ValueError(
             f"verdict must be 'confirmed', 'refuted' or 'inconclusive', got {verdict!r}"
         )
-    fit = fit_order(h, error, expected, exact, floor, level, memory)
+    fit = fit_order(h, error, expected, exact, floor, level, memory, sampling)
     if fit.verdict != verdict:
         raise AssertionError(fit.explain())
     return fit

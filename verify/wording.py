@@ -67,9 +67,12 @@ def worst(row: Row) -> str:
 
 def resolution(row: Row) -> str:
     """The smallest relative change of each named term that would have been caught."""
+    return _caught(row.resolution)
+
+
+def _caught(table: Mapping[str, float]) -> str:
     return ", ".join(
-        f"{term} {percent(value) if value <= 1 else 'not caught'}"
-        for term, value in row.resolution.items()
+        f"{term} {percent(value) if value <= 1 else 'not caught'}" for term, value in table.items()
     )
 
 
@@ -92,6 +95,10 @@ def notes(row: Row) -> list[tuple[str, str]]:
         found.append(("reason", row.reason))
     if row.resolution and row.verdict == "confirmed":
         found.append(("would have caught a relative change of", resolution(row)))
+        if slope := row.resolution_by.get("slope"):
+            found.append(("by the slope alone, on any schedule", _caught(slope)))
+    if row.coefficient:
+        found.append(("coefficient of h is zero", tally(row.coefficient)))
     share = inconclusive_share(row)
     if not math.isnan(share):
         text = f"{percent(share)} of {row.problems} problem{'s' if row.problems != 1 else ''}"

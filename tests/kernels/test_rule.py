@@ -39,7 +39,9 @@ def test_tables_are_the_printed_weights(
     age = np.arange(steps)
     assert (rule.eps, rule.eps_root, rule.beta, rule.rho) == (1e-3, 1e-4, beta, rho)
     assert rule.window == min(memory_window(beta, rho), steps)
-    assert rule.constant == (batches == 1 and corrected)
+    assert rule.settled == (
+        steps if batches > 1 else 0 if corrected else min(2 * rule.window, steps)
+    )
     for decay, table, correction, power, lag in (
         (beta, rule.mean_weight, rule.mean_correction, rule.mean_power, rule.mean_lag),
         (rho, rule.square_weight, rule.square_correction, rule.square_power, rule.square_lag),

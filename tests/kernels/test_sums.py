@@ -141,10 +141,23 @@ def test_entries_do_not_see_each_other(
 def test_closed_form_of_the_full_batch_is_the_loop(n: int, place: tuple[float, float]) -> None:
     gradients = np.random.default_rng(n).normal(size=(1, 33))
     rule = make_rule(0.9, 0.95, *place, True, np.zeros(n + 1, dtype=np.int64), 1)
-    assert rule.constant
+    assert rule.settled == 0
     factors = np.array([1.0, 1.0, 0.3, -2.0, 1.7, 0.9, 1.0])
-    for chosen in (rule, rule._replace(constant=False)):
+    for chosen in (rule, rule._replace(settled=n + 1)):
         assert_state(chosen, True, n, gradients, factors)
+
+
+@pytest.mark.parametrize("place", PLACES)
+@pytest.mark.parametrize("n", [118, 119, 120, 121, 400])
+def test_without_bias_correction_the_full_batch_settles_after_two_windows(
+    n: int, place: tuple[float, float]
+) -> None:
+    gradients = np.random.default_rng(n).normal(size=(1, 33))
+    rule = make_rule(0.3, 0.5, *place, False, np.zeros(500, dtype=np.int64), 1)
+    assert rule.settled == 2 * rule.window == 120
+    factors = np.array([1.0, 1.0, 0.3, -2.0, 1.7, 0.9, 1.0])
+    for chosen in (rule, rule._replace(settled=500)):
+        assert_state(chosen, False, n, gradients, factors)
 
 
 @pytest.mark.parametrize("place", PLACES)

@@ -90,3 +90,4 @@ def test_overflowing_problem_is_reported_alone() -> None:
     assert not np.isfinite(found.distance[2])
     np.testing.assert_array_equal(found.distance[others], plain.distance[others])
     np.testing.assert_array_equal(found.root[others], plain.root[others])
+    np.testing.assert_array_equal(found.curvature[others], plain.curvature[others])

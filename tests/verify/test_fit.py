@@ -157,6 +157,72 @@ def test_memory_holds_a_refutation_back() -> None:
     assert fit_order(h, error, 2.0, memory=0.05 / h.min()).verdict == "refuted"
 
 
+@pytest.mark.parametrize("error", [1.0 / H, H**-0.2, np.full_like(H, 3e-3), H**0.3])
+def test_errors_that_grow_or_stay_the_same_are_refuted(error: np.ndarray) -> None:
+    assert fit_order(H, error, 2.0).verdict == "refuted"
+
+
+@pytest.mark.parametrize("floor", [1e-1, 1e-2, 1e-3, 1e-4, 1e-5, 1e-6, -1e-1, -1e-2, -1e-4, -1e-6])
+@pytest.mark.parametrize("power", [0.5, 1.0, 2.0])
+def test_error_at_an_unknown_floor_is_not_refuted(floor: float, power: float) -> None:
+    h = 2.0 ** -np.arange(2.0, 12.0)
+    for error in (h**power + floor, np.abs(h**power + floor)):
+        assert fit_order(h, error, power).verdict != "refuted"
+
+
+def test_rounding_that_grows_as_h_falls_is_not_refuted() -> None:
+    # numerical differentiation: h^2 + u/h
+    assert fit_order(H, H**2 + 1e-7 / H, 2.0).verdict == "inconclusive"
+
+
+def test_falling_slopes_refute_only_where_memory_and_floor_are_known() -> None:
+    error = H**2 + 4.0 * H.min() * H
+    assert fit_order(H, error, 2.0).verdict == "inconclusive"
+    assert fit_order(H, error, 2.0, floor=0.0, memory=1.0).verdict == "refuted"
+    assert fit_order(H, error, 2.0, memory=1.0).verdict == "inconclusive"
+    assert fit_order(H, error, 2.0, floor=0.0, memory=1.0 / H.min()).verdict == "inconclusive"
+
+
+def test_vanishing_sampling_error_is_no_sampling_error() -> None:
+    error = H**2 * (1.0 + 3.0 * H)
+    plain = fit_order(H, error, 2.0)
+    for sampling in (0.0, 1e-14 * np.sqrt(H)):
+        fit = fit_order(H, error, 2.0, sampling=sampling)
+        assert fit.verdict == plain.verdict == "confirmed"
+        assert fit.interval == pytest.approx(plain.interval, abs=1e-3)
+
+
+def test_no_width_is_below_what_sampling_implies() -> None:
+    # exact data: residuals of zero must not hide the noise that is known to be there
+    s = 0.05
+    fit = fit_order(H, H**2, 2.0, sampling=s)
+    x = np.log(H)
+    # normal quantile at 99 %, straight line through all points
+    least = 2.5758 * s / np.sqrt(((x - x.mean()) ** 2).sum())
+    assert 2.0 - fit.interval[0] >= 0.999 * least
+    assert fit.interval[1] - 2.0 >= 0.999 * least
+    assert "Sampling errors of 5 to 5 %" in fit.explain()
+
+
+def test_entries_lost_in_sampling_noise_are_dropped() -> None:
+    sampling = np.where(H > 0.02, 0.6, 0.01)
+    fit = fit_order(H, np.where(H > 0.02, 1.0, H**2), 2.0, sampling=sampling)
+    assert (fit.status[H > 0.02] == Status.SAMPLING).all()
+    assert fit.verdict == "confirmed"
+
+
+def test_weights_follow_the_sampling_error() -> None:
+    # one coarse entry is far off, and is known to be that uncertain
+    error = H**2.0
+    error[1] *= 1.5
+    sampling = np.full_like(H, 0.01)
+    assert fit_order(H, error, 2.0, sampling=sampling).interval[0] < 2.0
+    sampling[1] = 0.45
+    fit = fit_order(H, error, 2.0, sampling=sampling)
+    assert fit.verdict == "confirmed"
+    assert abs(fit.order - 2.0) < 0.01
+
+
 def test_nan_entries_are_reported() -> None:
     error = H**2
     error[[1, 3]] = np.nan, np.inf
@@ -279,6 +345,10 @@ def test_assert_order_says_why() -> None:
     ({"floor": -1.0}, ValueError, "floor must not be negative"),
     ({"floor": H[:3]}, ValueError, "floor must be a number or"),
     ({"memory": 0.0}, ValueError, "memory"),
+    ({"sampling": -0.1}, ValueError, "sampling must not be negative"),
+    ({"sampling": H[:3]}, ValueError, "sampling must be a number or"),
+    ({"sampling": np.inf}, ValueError, "sampling must be finite"),
+    ({"sampling": "5 %"}, TypeError, "sampling must be real"),
 ])  # fmt: skip
 def test_bad_input(change: dict[str, Any], error: type[Exception], match: str) -> None:
     arguments: dict[str, Any] = {"h": H, "error": H**2, "expected": 2.0} | change

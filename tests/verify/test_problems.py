@@ -14,6 +14,7 @@ from stepbias.kernels.survey import survey
 from stepbias.theory.adam_claims import CLAIMS
 from stepbias.theory.claim import Claim
 from stepbias.verify import problems
+from stepbias.verify.integrity import CURVED
 from stepbias.verify.problems import (
     PROFILES,
     SCHEDULES,
@@ -88,7 +89,9 @@ def test_thorough_runs_thousands_of_random_losses_down_to_the_finest_steps() -> 
     assert sum(cell.count for cell in cells) >= 5000
     finest = [cell for cell in cells if cell.horizon / max(cell.steps) <= 2.0**-14]
     assert sum(cell.count for cell in finest) >= 500
-    assert {cell.horizon / max(cell.steps) for cell in finest} == {2.0**-14}
+    mini_batch = {cell.horizon / max(cell.steps) for cell in finest if cell.batches > 1}
+    # whole cycles of three batches do not fit a power of 2
+    assert all(abs(h * 2.0**14 - 1.0) < 2e-4 for h in mini_batch)
     assert len({cell.key for cell in cells}) == len(cells)
 
 
@@ -218,7 +221,7 @@ def smallest_root(cell: Cell, loss: sb.Loss, path: np.ndarray) -> float:
 @pytest.mark.parametrize(
     "cell",
     [
-        a_cell(place="outside", count=4, dim=1, batches=3, schedule="iid", rho=0.5),
+        a_cell(place="outside", count=4, dim=1, batches=3, schedule="reshuffled", rho=0.5),
         a_cell(place="outside", count=3, algorithm="rmsprop", beta=0.0, rho=0.9),
     ],
 )
@@ -288,3 +291,19 @@ def test_the_law_names_every_value_that_occurs() -> None:
     assert "seed 11" in text
     assert "R in memory" not in text
     assert "R in memory below 0.05" in law(cells_of(RANDOM[1], "quick", 11), 11)
+
+
+def test_a_draw_knows_how_much_its_hessians_change() -> None:
+    cell = a_cell()
+    drawn = draw(cell)
+    arguments = (cell.optimizer(), drawn.loss, drawn.theta0, cell.horizon / 256, 256)
+    seen = survey(prepare(*arguments, cell.schedule_object(), "cpu"), 256)
+    np.testing.assert_array_equal(drawn.curvature, seen.curvature)
+    assert drawn.curvature.min() > CURVED
+
+
+@pytest.mark.parametrize("claim_id", ["adam-inside/global-order", "rmsprop-outside/bilinear"])
+def test_nearly_every_problem_tests_the_third_derivatives(claim_id: str) -> None:
+    claim = next(c for c in CLAIMS if c.id == claim_id)
+    curvature = np.concatenate([draw(cell).curvature for cell in pooled_cells(claim, "quick")])
+    assert np.mean(curvature > CURVED) >= 0.95

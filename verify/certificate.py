@@ -1,0 +1,273 @@
+"""Certificates of refutations: start, steps and values of one problem as plain JSON, so that others can check them without this package.
+
+A certificate holds the loss as a formula in words with its arrays, the optimizer's numbers, the start and the end points in hexadecimal doubles, the batch
+of every step, the errors with their floors and the fit, and what the second arithmetic found. ``check_certificate.py`` in this folder checks one with NumPy
+alone: it recomputes the iterates and the slopes. :func:`recompute` also integrates the flow again, from the certificate alone.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+from collections.abc import Sequence
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from stepbias.kernels.loss import Loss
+from stepbias.kernels.plain import loss_data
+from stepbias.theory.arithmetic import Arithmetic, second
+from stepbias.theory.claim import Claim
+from stepbias.theory.optimizers import AdamFamily
+from stepbias.theory.plain_losses import plain_loss
+from stepbias.theory.schedules import Cyclic
+from stepbias.theory.variants import Variant
+from stepbias.verify.fit import OrderFit
+from stepbias.verify.problems import Cell
+from stepbias.verify.relabelling import shifts
+from stepbias.verify.report import environment, plain
+from stepbias.verify.second_arithmetic import Replica, Setting, replicate
+
+FORMAT = 1
+FOLDER = "certificates"
+
+_SCHEDULE = (
+    "step n uses batch[n mod len(batch)], whatever the number of steps: runs of different lengths start with the same batches",
+    "0-based steps and batches",
+)
+_MEASURED = {
+    "global": "error: largest 2-norm of iterate - flow over the steps, for each step size h = horizon / steps",
+    "local": "error: largest 2-norm of the one-step defect over the steps, the iterate put back on the flow before each, for each h = horizon / steps",
+    "resolving-step": "h: values of epsilon; error: the step size from which on the second order shows",
+}
+_COPIES = "; root mean square over the {0} schedules batch[n] + s modulo {0}; end and second are those of s = 0"
+_CHECK = (
+    "python check_certificate.py FILE (NumPy only; in the folder verify of the package) recomputes the iterates at end.steps from the loss and "
+    "compares them with end.iterate, "
+    "and the slopes from h and error over fit.used"
+)
+
+
+def _hex(values: Any) -> list[str]:
+    return [float(x).hex() for x in values]
+
+
+def _text(value: Any) -> str:
+    """A number of any arithmetic with all its digits."""
+    return str(value)
+
+
+def certificate(
+    claim: Claim,
+    cell: Cell,
+    number: int,
+    loss: Loss,
+    theta0: NDArray[np.float64],
+    *,
+    fit: OrderFit,
+    steps: Sequence[int],
+    iterate: NDArray[np.float64],
+    difference: NDArray[np.float64],
+    command: str,
+) -> dict[str, Any]:
+    """Everything that is needed to check a refutation, but the second arithmetic's part (:func:`replica_data`).
+
+    Parameters
+    ----------
+    claim, cell, number
+        Claim, setting and draw.
+    loss : Loss
+        Of this problem alone.
+    theta0 : (p,) float64
+    fit : OrderFit
+        The refuted fit.
+    steps : sequence of int
+        Step counts, in the order of the fit's points; for a resolving-step claim those of the largest epsilon.
+    iterate, difference : (p,) float64
+        At the horizon, at the finest step, on the cell's own schedule: the iterate, and iterate - flow.
+    command : str
+        Repeats the measurement.
+
+    Returns
+    -------
+    dict
+        Plain numbers, strings and lists; no infinities.
+    """
+    schedule = cell.schedule_object()
+    periodic = isinstance(schedule, Cyclic)
+    batch = schedule.indices(schedule.m if periodic else max(steps))
+    data = loss_data(loss) or {
+        "kind": "compiled",
+        "formula": loss.describe(),
+    }
+    made: dict[str, Any] = {
+        "format": FORMAT,
+        "certifies": "one problem refutes a claim that is stated for all",
+        "version": environment()["version"],
+        "claim": claim.id,
+        "source": claim.source,
+        "statement": claim.statement,
+        "expected": claim.expected,
+        "expected_order": claim.expected_order,
+        "exact": claim.exact,
+        "quantity": claim.kind,
+        "measured": _MEASURED[claim.kind]
+        + (_COPIES.format(shifts(cell)) if shifts(cell) > 1 else ""),
+        "field": claim.latex,
+        "variant": {"name": claim.variant.name, **asdict(claim.variant)},
+        "optimizer": optimizer_data(cell.optimizer()),
+        "loss": data,
+        "theta0": _hex(theta0),
+        "horizon": cell.horizon,
+        "schedule": {
+            "rule": repr(schedule),
+            "meaning": "; ".join(_SCHEDULE),
+            "batch": batch,
+        },
+        "steps": list(steps),
+        "h": fit.h,
+        "error": fit.error,
+        "floor": fit.floor,
+        "end": {
+            "steps": max(steps),
+            "iterate": _hex(iterate),
+            "flow": _hex(iterate - difference),
+            "difference": _hex(difference),
+        },
+        "fit": {
+            "verdict": fit.verdict,
+            "order": fit.order,
+            "interval": fit.interval,
+            "level": fit.level,
+            "used": fit.used,
+            "slopes": fit.slopes,
+            "memory": fit.memory,
+            "reason": fit.reason,
+        },
+        "problem": {"cell": asdict(cell), "number": number},
+        "replay": command,
+        "check": _CHECK,
+    }
+    return dict(plain(made))
+
+
+def optimizer_data(optimizer: AdamFamily) -> dict[str, Any]:
+    """Name and numbers of an optimizer with scalar parameters, and its rule."""
+    rule = (
+        "m = beta m + (1 - beta) g, v = rho v + (1 - rho) g^2 from 0; both divided by 1 - decay^(n+1) if bias_correction; "
+        "theta = theta - h m / (sqrt(v + eps_root) + eps)"
+    )
+    return {"name": type(optimizer).__name__, **asdict(Setting.of(optimizer)), "rule": rule}
+
+
+def replica_data(
+    numbers: Arithmetic, words: str, found: Replica, error: float, floor: float, substeps: int
+) -> dict[str, Any]:
+    """The second arithmetic's part: its numbers as decimal strings, beside the kernels' at the same number of steps."""
+    return {
+        "arithmetic": numbers.name,
+        "derivatives": words,
+        "method": f"{substeps} classical Runge-Kutta steps a piece; sums over the whole past, as printed",
+        "substeps": substeps,
+        "steps": found.steps,
+        "error": _text(found.error),
+        "iterate": [_text(x) for x in found.iterate],
+        "flow": [_text(x) for x in found.flow],
+        "kernels": {"error": error, "floor": floor},
+    }
+
+
+def file_name(claim_id: str, problem: str) -> str:
+    """CLAIM-PROBLEM.json with the claim's slash replaced."""
+    return f"{claim_id.replace('/', '_')}-{problem}.json"
+
+
+def save(
+    made: dict[str, Any], directory: str | os.PathLike[str], problem: str | int | None = None
+) -> Path:
+    """Write a certificate to DIRECTORY/certificates/CLAIM-PROBLEM.json.
+
+    Parameters
+    ----------
+    made : dict
+    directory : path
+        Of the run; made if it does not exist.
+    problem : str or int, optional
+        Name of the problem in the run; None: its cell and draw.
+    """
+    inside = made["problem"]
+    name = f"cell{inside['cell']['index']}-draw{inside['number']}" if problem is None else problem
+    path = Path(directory) / FOLDER / file_name(made["claim"], str(name))
+    path.parent.mkdir(parents=True, exist_ok=True)
+    text = json.dumps(made, ensure_ascii=False, allow_nan=False, indent=None)
+    path.write_text(text + "\n", encoding="utf-8")
+    return path
+
+
+def load(path: str | os.PathLike[str]) -> dict[str, Any]:
+    """Read a certificate.
+
+    Raises
+    ------
+    ValueError
+        For a file that is none.
+    """
+    data = json.loads(Path(path).read_text(encoding="utf-8"))
+    if not isinstance(data, dict) or data.get("format") != FORMAT or "certifies" not in data:
+        raise ValueError(f"path = {str(path)!r} is no certificate of format {FORMAT}")
+    return data
+
+
+def brief(made: dict[str, Any]) -> dict[str, Any]:
+    """The certificate without its long arrays (loss and schedule), to be shown in a row."""
+    loss = {key: made["loss"][key] for key in ("kind", "formula")}
+    schedule = {key: made["schedule"][key] for key in ("rule", "meaning")}
+    return {**made, "loss": loss, "schedule": schedule}
+
+
+def cell_of(made: dict[str, Any]) -> tuple[Cell, int]:
+    """Cell and draw of a certificate: what an escalation takes."""
+    inside = dict(made["problem"]["cell"])
+    inside = {key: tuple(v) if isinstance(v, list) else v for key, v in inside.items()}
+    return Cell(**inside), int(made["problem"]["number"])
+
+
+def recompute(
+    made: dict[str, Any], steps: int | None = None, numbers: Arithmetic | None = None
+) -> Replica:
+    """Iterates and flow again from the certificate alone: no compiled code, no random numbers.
+
+    Parameters
+    ----------
+    made : dict
+    steps : int, optional
+        None: where the second arithmetic was.
+    numbers : Arithmetic, optional
+        None: this machine's second arithmetic.
+
+    Raises
+    ------
+    ValueError
+        For a loss that is known by compiled functions alone.
+    """
+    if made["loss"]["kind"] == "compiled":
+        raise ValueError("the certificate's loss is a compiled function; accepted: a formula")
+    used = second() if numbers is None else numbers
+    count = made["second"]["steps"] if steps is None else steps
+    setting = Setting(**{k: v for k, v in made["optimizer"].items() if k not in ("name", "rule")})
+    variant = Variant(**{k: v for k, v in made["variant"].items() if k != "name"})
+    batch = np.array(made["schedule"]["batch"], dtype=np.int64)
+    return replicate(
+        used,
+        setting,
+        plain_loss(made["loss"], used),
+        [float.fromhex(x) for x in made["theta0"]],
+        made["horizon"] / count,
+        batch[np.arange(count) % len(batch)],
+        variant,
+        local=made["quantity"] == "local",
+        substeps=made["second"]["substeps"],
+    )

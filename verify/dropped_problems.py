@@ -1,0 +1,117 @@
+"""Problems of the claims on local defects and on dropped assumptions; the law of the random cells, with what these claims need changed.
+
+The largest defect under a random schedule is attained at the unluckiest history, and a finer h sees more of them: it grows towards its
+supremum like an extreme value, not like a power of h. Local defects are therefore judged on full-batch and cyclic schedules.
+"""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import numpy as np
+from numpy.typing import NDArray
+
+from stepbias.kernels.families import RandomRidge
+from stepbias.kernels.loss import Loss
+from stepbias.theory.claim import Claim, Problems
+from stepbias.verify.crossings import SMALLEST, survey_crossings
+from stepbias.verify.problems import REPORTED, Cell, Plan, cell_key, random_cells
+from stepbias.verify.sweep import step_ladder
+
+Floats = NDArray[np.float64]
+
+KINKED = {"kink-abs": "sinusoid + abs", "kink-relu": "sinusoid + relu"}
+CROSSING = ("sign-change", "resolving-step", *KINKED)
+
+# (beta, rho, eps). A crossing shows its order once the memory is short against the path, and the more cleanly the longer it is against one step.
+# A claim pools over cells, and fewer than four leave its interval wide whatever they show.
+_SHARED_MEMORY = tuple((x, x, eps) for eps in (1e-10, 1e-12) for x in (0.8, 0.9))
+_KINK = ((0.4, 0.9, 1e-2), (0.5, 0.9, 1e-2), (0.9, 0.7, 1e-2), (0.9, 0.8, 1e-2))
+_SETTINGS: dict[Problems, tuple[tuple[float, float, float], ...]] = {
+    "sign-change": _SHARED_MEMORY,
+    "no-sign-change": _SHARED_MEMORY,
+    "kink-abs": _KINK,
+    "kink-relu": _KINK,
+    "resolving-step": tuple((x, x, 1e-3) for x in (0.9, 0.92, 0.94, 0.95)),
+}
+_PROBLEMS = 8
+_DIM = 3
+# A layer is told from the rest of the path where the other components change slowly against it: fewer components, farther from 0.
+_LAYER_DIM, _CLEAR = 2, 0.2
+_HORIZON = 0.5
+_LOCAL_PROBLEMS = 8
+_LOCAL_STEPS, _FINER_LOCAL_STEPS = step_ladder(64, 1024, 2), step_ladder(64, 4096, 1)
+# Every sqrt(2): the offset between a crossing and the nearest step is random, and many steps average it.
+_NOISY_STEPS = tuple(round(64 * 2 ** (k / 2)) for k in range(11))
+_KINK_STEPS, _FINER_KINK_STEPS = step_ladder(128, 2048, 3), step_ladder(128, 8192, 3)
+# Of the largest epsilon: h / sqrt(eps) from 1.3 to 0.02; smaller ones get as many steps as keep this ratio.
+_RATIO_STEPS = tuple(12 * 2**k for k in range(7))
+
+
+def local_cells(claim: Claim, profile: str, plan: Plan, seed: int, group: str) -> list[Cell]:
+    """A third of the random cells on full-batch or cyclic schedules, and the settings that are reported whatever comes out.
+
+    The defect is c h^3 against the rounding 16 u h (1 + |theta| + 1/D), u = 2^-53, of one step: the floor is 1 % of it at h = sqrt(1600 u (...) / c), 1e-5
+    for c = 0.02 (the smallest seen) and D = 0.1. The finest h is 1e-4.
+    """
+    random = random_cells(claim, plan, seed, group)
+    pooled = [cell for cell in random if cell.pooled]
+    chosen = [*pooled[::3], *(cell for cell in random if not cell.pooled)]
+    return [
+        replace(
+            cell,
+            index=i,
+            schedule="cyclic",
+            count=_LOCAL_PROBLEMS,
+            key=cell_key(seed, group, i),
+            steps=_LOCAL_STEPS if profile == "quick" else _FINER_LOCAL_STEPS,
+        )
+        for i, cell in enumerate(chosen)
+    ]
+
+
+def dropped_cells(claim: Claim, profile: str, seed: int, group: str) -> list[Cell]:
+    """Full-batch cells at the settings of a claim on a dropped assumption; the sign change also at PyTorch's defaults, not pooled."""
+    settings = [(*setting, True) for setting in _SETTINGS[claim.problems]]
+    if claim.problems in ("sign-change", "no-sign-change"):
+        settings += [(*setting, False) for setting in REPORTED]
+    family = KINKED.get(claim.problems, "sinusoid")
+    steps = _RATIO_STEPS if claim.kind == "resolving-step" else _NOISY_STEPS
+    if claim.problems in KINKED:
+        steps = _KINK_STEPS if profile == "quick" else _FINER_KINK_STEPS
+    count = _PROBLEMS if profile == "quick" else 2 * _PROBLEMS
+    return [
+        Cell(
+            index=i,
+            kind=claim.problems,
+            family=family,
+            dim=_LAYER_DIM if claim.kind == "resolving-step" else _DIM,
+            batches=1,
+            schedule="cyclic",
+            beta=beta,
+            rho=rho,
+            epsilon=epsilon,
+            place=claim.place,
+            algorithm=claim.algorithm,
+            horizon=_HORIZON,
+            count=count,
+            key=cell_key(seed, group, i),
+            steps=steps,
+            pooled=pooled,
+        )
+        for i, (beta, rho, epsilon, pooled) in enumerate(settings)
+    ]
+
+
+def ensemble(cell: Cell, count: int) -> Loss:
+    """The losses of the draws 0 .. count - 1 of a cell."""
+    if cell.kind in KINKED:
+        return Loss(RandomRidge(cell.family, cell.dim, cell.batches, count, cell.key))
+    return Loss.random(cell.family, cell.dim, cell.batches, problems=count, seed=cell.key)
+
+
+def crossing_violations(cell: Cell, loss: Loss, theta0: Floats, steps: int) -> list[str]:
+    """Why each candidate of a cell whose claim needs a crossing is not admissible; empty where it is."""
+    smallest = _CLEAR if cell.kind == "resolving-step" else SMALLEST
+    kinked = cell.kind in KINKED
+    return survey_crossings(cell.optimizer(), loss, theta0, cell.horizon, steps, kinked, smallest)
