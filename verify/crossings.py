@@ -21,6 +21,7 @@ EARLIEST, LATEST = 0.2, 0.7
 SMALLEST = 0.05
 # Least |d signal / dt| on the crossing: slow ones are grazing, their layer is as long as the path.
 SLOWEST = 0.5
+HELD = "the second derivative in the component that changes sign is not positive"
 
 
 def gradient_signal(loss: Loss, path: Floats) -> Floats:
@@ -71,6 +72,25 @@ def reasons(signal: Floats, horizon: float, smallest: float = SMALLEST) -> list[
     return found
 
 
+def own_curvature(loss: Loss, path: Floats, signal: Floats) -> Floats:
+    """Second derivative E_jj in the gradient component j that changes sign first, on this crossing; (B,), NaN where none does.
+
+    Parameters
+    ----------
+    loss : Loss
+    path : (B, S + 1, p) float64
+    signal : (B, S + 1, p) float64
+        :func:`gradient_signal` of the path.
+    """
+    changes = np.signbit(signal[:, 1:]) != np.signbit(signal[:, :-1])
+    rows = np.arange(len(path))
+    look, component = np.unravel_index(
+        changes.reshape(len(path), -1).argmax(axis=1), changes.shape[1:]
+    )
+    hessian = loss.hessian(0, path[rows, look])
+    return np.where(changes.any(axis=(1, 2)), hessian[rows, component, component], np.nan)
+
+
 def survey_crossings(
     optimizer: Any,
     loss: Loss,
@@ -79,7 +99,13 @@ def survey_crossings(
     steps: int,
     kinked: bool,
     smallest: float = SMALLEST,
+    convex: bool = False,
 ) -> list[str]:
-    """:func:`reasons` of every problem, full batch, from ``steps`` coarse steps."""
+    """:func:`reasons` of every problem, full batch, from ``steps`` coarse steps; ``convex``: the component that changes sign has E_jj > 0 there."""
     path = iterate(optimizer, loss, theta0, horizon / steps, steps)
-    return reasons((kink_signal if kinked else gradient_signal)(loss, path), horizon, smallest)
+    signal = (kink_signal if kinked else gradient_signal)(loss, path)
+    found = reasons(signal, horizon, smallest)
+    if convex:
+        bent = own_curvature(loss, path, signal)
+        found = [x or ("" if c > 0.0 else HELD) for x, c in zip(found, bent, strict=True)]
+    return found

@@ -85,7 +85,7 @@ PROFILES: dict[str, Plan] = {
         _EPSILONS,
         3,
         16,
-        step_ladder(64, 4096, 1),
+        step_ladder(64, 2048, 1),
         (),
         0,
         step_ladder(64, 1024, 1),
@@ -99,10 +99,10 @@ PROFILES: dict[str, Plan] = {
         _EPSILONS,
         6,
         16,
-        step_ladder(128, 8192),
+        step_ladder(64, 8192, 0),
         (),
         0,
-        step_ladder(64, 2048),
+        step_ladder(64, 2048, 1),
         3,
         iid_problems=8,
         full_batch_finer=8,
@@ -114,10 +114,10 @@ PROFILES: dict[str, Plan] = {
         _EPSILONS,
         14,
         16,
-        step_ladder(64, 4096),
-        step_ladder(128, 8192),
+        step_ladder(64, 4096, 1),
+        step_ladder(64, 8192, 1),
         9,
-        step_ladder(64, 4096),
+        step_ladder(64, 4096, 1),
         3,
         full_batch_finer=8,
         default_steps=_LONG,
@@ -153,7 +153,8 @@ class Cell:
     @property
     def away(self) -> bool:
         """Whether draws with some R near zero are excluded: where the theorem assumes it, and where epsilon is too small to stand in."""
-        return self.kind != "sign-change" and (self.place == "outside" or not self.pooled)
+        small = not self.pooled and self.kind == "random"
+        return self.kind != "sign-change" and (self.place == "outside" or small)
 
     def optimizer(self) -> AdamFamily:
         """The optimizer with epsilon on the claim's side of the root."""
