@@ -293,6 +293,28 @@ def replay(
 
 
 @app.command()
+def instruments(
+    claim: Annotated[
+        str, typer.Argument(metavar="CLAIM", help="Id of a claim that is confirmed.")
+    ] = "adam-inside/global-order",
+    profile: Annotated[Profile, typer.Option(help="How many problems and step sizes.")] = "quick",
+    seed: Annotated[int, typer.Option(min=0, help="Seed of the random problems.")] = 0,
+    workers: Annotated[
+        int | None, typer.Option(min=1, help="Threads (default: one for each core).")
+    ] = None,
+) -> None:
+    """Judge a claim with broken instruments: none may confirm it (exit status 1: one did)."""
+    with _usage():
+        from stepbias.verify.instruments import run_faults
+        from stepbias.verify.screen import fault_table
+
+        with _progress() as progress:
+            rows = run_faults(claim, profile, seed, workers=workers, progress=progress)
+        _console(sys.stdout).print(fault_table(rows))
+    raise typer.Exit(1 if any(row.survived for row in rows) else 0)
+
+
+@app.command()
 def search(
     claim: Annotated[str, typer.Argument(metavar="CLAIM", help="Id of the claim.")],
     examples: Annotated[int, typer.Option(min=1, help="How many settings to try.")] = 200,

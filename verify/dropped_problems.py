@@ -32,12 +32,12 @@ _SETTINGS: dict[Problems, tuple[tuple[float, float, float], ...]] = {
     "no-sign-change": _SHARED_MEMORY,
     "kink-abs": _KINK,
     "kink-relu": _KINK,
-    "resolving-step": tuple((x, x, 1e-3) for x in (0.9, 0.92, 0.94, 0.95)),
+    "resolving-step": tuple((x, x, 2e-4) for x in (0.86, 0.88, 0.9, 0.92)),
 }
 _PROBLEMS = 8
 _DIM = 3
 # A layer is told from the rest of the path where the other components change slowly against it: fewer components, farther from 0.
-_LAYER_DIM, _CLEAR = 2, 0.2
+_LAYER_DIM, _CLEAR = 3, 0.2
 _HORIZON = 0.5
 _LOCAL_PROBLEMS = 8
 _LOCAL_STEPS, _FINER_LOCAL_STEPS = step_ladder(64, 1024, 2), step_ladder(64, 4096, 1)
@@ -46,8 +46,7 @@ _FULL_BATCH_LOCAL_STEPS = step_ladder(256, 8192, 1)
 # Every sqrt(2): the offset between a crossing and the nearest step is random, and many steps average it.
 _NOISY_STEPS = tuple(round(64 * 2 ** (k / 2)) for k in range(11))
 _KINK_STEPS, _FINER_KINK_STEPS = step_ladder(128, 2048, 3), step_ladder(128, 8192, 3)
-# Of the largest epsilon: h / sqrt(eps) from 1.3 to 0.02; smaller ones get as many steps as keep this ratio.
-_RATIO_STEPS = tuple(12 * 2**k for k in range(7))
+_RATIO_STEPS = tuple(11 * 2**k for k in range(5))
 
 
 def local_cells(claim: Claim, profile: str, plan: Plan, seed: int, group: str) -> list[Cell]:
@@ -84,7 +83,7 @@ def dropped_cells(claim: Claim, profile: str, seed: int, group: str) -> list[Cel
     if claim.problems in ("sign-change", "no-sign-change"):
         settings += [(*setting, False) for setting in REPORTED]
     family = KINKED.get(claim.problems, "sinusoid")
-    steps = _RATIO_STEPS if claim.kind == "resolving-step" else _NOISY_STEPS
+    steps = _NOISY_STEPS
     if claim.problems in KINKED:
         steps = _KINK_STEPS if profile == "quick" else _FINER_KINK_STEPS
     count = _PROBLEMS if profile == "quick" else 2 * _PROBLEMS
@@ -104,11 +103,16 @@ def dropped_cells(claim: Claim, profile: str, seed: int, group: str) -> list[Cel
             horizon=_HORIZON,
             count=count,
             key=cell_key(seed, group, i),
-            steps=steps,
+            steps=layer_steps(rho) if claim.kind == "resolving-step" else steps,
             pooled=pooled,
         )
         for i, (beta, rho, epsilon, pooled) in enumerate(settings)
     ]
+
+
+def layer_steps(rho: float) -> tuple[int, ...]:
+    """Step counts."""
+    return tuple(round(n / (1.0 - rho)) for n in _RATIO_STEPS)
 
 
 def ensemble(cell: Cell, count: int) -> Loss:

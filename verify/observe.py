@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import replace
 
 import numpy as np
@@ -9,7 +10,7 @@ from numpy.typing import NDArray
 
 from stepbias.kernels.loss import Loss
 from stepbias.kernels.measure import Method
-from stepbias.kernels.trajectory import CLASSICAL
+from stepbias.kernels.trajectory import CLASSICAL, HEUN
 from stepbias.theory.claim import Claim
 from stepbias.theory.variants import Variant
 from stepbias.verify.dropped_problems import CROSSING, KINKED
@@ -19,12 +20,11 @@ from stepbias.verify.sweep import Sweep
 
 Floats = NDArray[np.float64]
 
-# Epsilons of a resolving-step claim, relative to the cell's: every sqrt(10) over two decades.
-SCALES = tuple(10.0 ** (-k / 2) for k in range(5))
+# Epsilons of a resolving-step claim, relative to the cell's: a decade in quarters.
+SCALES = tuple(10.0 ** (-k / 4) for k in range(5))
+_PIECES = (4, 4, 4, 2, 1)
 # Half-way between the orders 1 and 2.
 _HALF = 1.5
-# Slopes span this many ladder steps (an octave each) to either side.
-_REACH = 1
 # Neighbouring step counts whose errors are averaged where a kink is crossed.
 _NEIGHBOURS = 2
 
@@ -38,9 +38,15 @@ def crossing_method(steps: int) -> Method:
     return Method(CLASSICAL, 8, CLASSICAL, 4)
 
 
-def resolved_method(steps: int) -> Method:
-    """Four classical steps a piece against two: in a layer of a few steps the field is smooth, and the difference says how well that holds."""
-    return Method(CLASSICAL, 4, CLASSICAL, 2)
+def _layer_method(ladder: list[int]) -> Callable[[int], Method]:
+    """Finer pieces on the coarser of the ladder's step counts."""
+    pieces = dict(zip(sorted(ladder), _PIECES, strict=True))
+
+    def method(steps: int) -> Method:
+        fine = pieces[steps]
+        return Method(CLASSICAL, fine, CLASSICAL, fine // 2) if fine > 1 else Method(CLASSICAL, 1, HEUN, 1)
+
+    return method
 
 
 def observe(
@@ -117,9 +123,8 @@ def half_order_step(h: Floats, error: Floats) -> tuple[float, int]:
         Interpolated linearly in log h between the last slope below 1.5 and the next; NaN where all slopes, or the finest, are on one side.
     """
     x, y = np.log(h), np.log(error)
-    width = 2 * _REACH
-    slope = (y[:-width] - y[width:]) / (x[:-width] - x[width:])
-    centre = x[_REACH:-_REACH]
+    slope = np.diff(y) / np.diff(x)
+    centre = (x[1:] + x[:-1]) / 2.0
     below = np.flatnonzero(~(slope >= _HALF))
     if len(below) == 0 or below[-1] == len(slope) - 1:
         return np.nan, 0
@@ -140,13 +145,13 @@ def _resolving_steps(
     for epsilon in epsilons:
         counts = [round(n * np.sqrt(cell.epsilon / epsilon)) for n in steps]
         here = replace(cell, epsilon=float(epsilon))
-        found.append(sweep_cell(here, loss, theta0, tuple(counts), variant, method=resolved_method))
+        found.append(sweep_cell(here, loss, theta0, tuple(counts), variant, method=_layer_method(counts)))
     shape = (len(theta0), len(epsilons))
     half, floor = np.full(shape, np.nan), np.zeros(shape)
     for e, one in enumerate(found):
         for b in range(len(theta0)):
             half[b, e], i = half_order_step(one.h[b], one.error[b])
-            known = one.floor[b, i : i + 2 * _REACH + 2] / one.error[b, i : i + 2 * _REACH + 2]
+            known = one.floor[b, i : i + 3] / one.error[b, i : i + 3]
             floor[b, e] = 2.0 * half[b, e] * np.max(known) if np.isfinite(half[b, e]) else 0.0
     last = found[-1]
     return replace(

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from typing import TYPE_CHECKING, Any
 
 from rich.table import Table
@@ -13,6 +13,7 @@ from stepbias.verify import wording
 from stepbias.verify.rows import Row
 
 if TYPE_CHECKING:
+    from stepbias.verify.instruments import FaultRow
     from stepbias.verify.report import Report
 
 COLOURS = {"confirmed": "green", "refuted": "red", "inconclusive": "yellow"}
@@ -52,6 +53,22 @@ def report_table(report: Report, narrow: bool = False) -> Table:
             table.add_row(
                 claim, count, measured, Text(row.expected), verdict, share, hardest, seconds
             )
+    return table
+
+
+def fault_table(rows: Iterable[FaultRow]) -> Table:
+    """One line a broken instrument."""
+    table = Table(title=None, box=None, pad_edge=False, header_style="bold")
+    table.add_column("broken on purpose", overflow="fold")
+    table.add_column("verdict", no_wrap=True)
+    table.add_column("by the slopes alone", no_wrap=True)
+    for name in ("visible", "missed"):
+        table.add_column(name, justify="right")
+    table.add_column("reason", overflow="fold")
+    for row in rows:
+        verdict = f"{row.verdict} (!)" if row.survived else row.verdict
+        counts = str(row.visible), str(row.missed)
+        table.add_row(row.what, verdict, row.unchecked, *counts, Text(row.reason))
     return table
 
 

@@ -6,14 +6,18 @@ from typing import Any
 
 import numpy as np
 import pytest
+from typer.testing import CliRunner
 
 import stepbias as sb
 from stepbias.kernels.fault import Fault
+from stepbias.verify import instruments
+from stepbias.verify.cli import app
 from stepbias.verify.instruments import FAULTS, FaultRow, measure_fault, quadratics, run_faults
 from stepbias.verify.integrity import claim_failure, failures
 from stepbias.verify.orders import measure_order
 from stepbias.verify.problems import cells_of, draw
 from stepbias.verify.registry import find
+from stepbias.verify.rows import Verdict
 from stepbias.verify.summary import summarise
 from stepbias.verify.sweep import sweep
 from tests.verify.campaign import a_cell, use_tiny
@@ -160,3 +164,32 @@ def test_exact_steps_are_not_mistaken_for_single_precision() -> None:
 def test_unusable_arguments_are_named(arguments: tuple[Any, ...], told: str) -> None:
     with pytest.raises(ValueError, match=told):
         run_faults(*arguments)
+
+
+@pytest.mark.parametrize(("verdict", "status"), [("inconclusive", 0), ("confirmed", 1)])
+def test_the_command_fails_where_a_broken_instrument_confirms(
+    verdict: Verdict, status: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    row = FaultRow(
+        name="start",
+        what="the flow starts elsewhere",
+        verdict=verdict,
+        unchecked="refuted",
+        counts={verdict: 3},
+        visible=3,
+        missed=0,
+        reason="as given",
+        order=2.0,
+    )
+    asked: list[Any] = []
+
+    def fake(*arguments: Any, **options: Any) -> list[FaultRow]:
+        asked.append((arguments, options["workers"]))
+        return [row]
+
+    monkeypatch.setattr(instruments, "run_faults", fake)
+    result = CliRunner().invoke(app, ["instruments", "adam-inside", "--seed", "4"])
+    assert result.exit_code == status
+    assert asked == [(("adam-inside", "quick", 4), None)]
+    assert "the flow starts elsewhere" in result.output
+    assert ("(!)" in result.output) is (status == 1)
