@@ -15,13 +15,20 @@ sign: order 2.
 **A kink is crossed, epsilon inside** (|x| or ReLU units; the theorem asks for bounded derivatives). The gradient jumps by J on the kink. The field
 uses J at once, the optimizer's averages follow within the memory: O(1/(1-beta) + 1/(1-rho)) steps with a rate wrong by O(J). The sum is O(h), and
 so is the offset between the kink and the nearest step: **order exactly 1** after the crossing, with a coefficient that varies with the offset by
-the part that one step is of the memory. The kinked unit is concave: on a valley floor the jump points back from both sides, and the flow may be
-held on the kink. Where the path does not cross, the losses are smooth and the theorem stands.
+the part that one step is of the memory: the claim is measured with one long memory. The epsilon is not small: a component of the smooth part that
+comes near 0 leaves a distance of order h^2 / sqrt(epsilon), which hides the kink until h is far smaller. The kinked unit is concave: on a valley
+floor the jump points back from both sides, and the flow may be held on the kink. Where the path does not cross, the losses are smooth and the
+theorem stands.
 
 **epsilon -> 0, inside.** For every epsilon > 0 the order is 2. A component that changes sign at rate a has D = sqrt(a^2 t^2 + epsilon), a layer of
 duration sqrt(epsilon)/a. In the layer's own time the problem depends on h and epsilon through x = h / sqrt(epsilon) only, up to O(sqrt(epsilon)):
-the distance is h F(x) with F(x) ~ x as x -> 0 and F = O(1) beyond. The step h_half below which the local slope stays above 1.5 is therefore x_half
-sqrt(epsilon) (1 + O(sqrt(epsilon))): **order exactly 1/2 in epsilon**.
+the distance is h F(x) with F(x) ~ x as x -> 0 and F = O(1) beyond. The step h_c below which (distance)/h stays below a level c < max F, one c for all
+epsilons, is therefore F^{-1}(c) sqrt(epsilon) (1 + O(sqrt(epsilon))): **order exactly 1/2 in epsilon**. (The step where the local slope passes 1.5 has
+the same order, but the slope may linger there, and its place is then ill-conditioned; F falls with slope 0.3 to 0.9 where c is read off.)
+
+F = O(1) needs E_jj > 0. For beta = rho the field's O(h) term in the layer multiplies the rate dg/dt by 1 + E_jj (h/2) (1+rho)/(1-rho) epsilon / D^3,
+and epsilon / D^3 is 1 / sqrt(epsilon) at g = 0. Where E_jj < 0 and h > 2 sqrt(epsilon) (1-rho) / ((1+rho) |E_jj|) the factor is negative and the
+flow is held on g = 0: the distance is then O(1), not O(h). (E_jj > 0 makes the crossing faster.)
 """
 
 from __future__ import annotations
@@ -93,12 +100,16 @@ _EPS_TO_ZERO = Claim(
     id="adam-inside/eps-to-zero",
     source=f"{_SOURCE['inside']}, uniformity in epsilon dropped; derived in stepbias.theory.dropped_claims",
     statement=(
-        "Adam with epsilon inside the root, full batch, a gradient component changes sign on the path: the order is 2 for every epsilon, but the step "
-        "h_half below which the local slope stays above 1.5 shrinks like the root of epsilon"
+        "Adam with epsilon inside the root, full batch, beta = rho, a gradient component changes sign on the path where its own second derivative is positive: "
+        "the order is 2 for every epsilon, but the step h_c below which the distance stays below c h shrinks like the root of epsilon"
     ),
-    latex=r"h_{1/2}(\varepsilon) \sim \varepsilon^{1/2},\quad "
-    rf"h_{{1/2}} = \sup\{{h : \mathrm{{d}}\log {_ERROR} / \mathrm{{d}}\log h \ge 3/2\ \text{{below}}\ h\}}",
-    assumptions=(BOUNDED, _CROSSES.replace("dropped: R stays away from 0. ", "")),
+    latex=r"h_c(\varepsilon) \sim \varepsilon^{1/2},\quad "
+    rf"h_c = \sup\{{h : {_ERROR} < c\,h'\ \text{{for all}}\ h' \le h\}}",
+    assumptions=(
+        BOUNDED,
+        _CROSSES.replace("dropped: R stays away from 0. ", ""),
+        "E_jj > 0 for the component j that changes sign, on its change of sign",
+    ),
     expected="order = 0.5",
     expected_order=0.5,
     algorithm="adam",

@@ -21,6 +21,7 @@ EARLIEST, LATEST = 0.2, 0.7
 SMALLEST = 0.05
 # Least |d signal / dt| on the crossing: slow ones are grazing, their layer is as long as the path.
 SLOWEST = 0.5
+# The field's O(h) term may hold the flow on such a crossing, see `stepbias.theory.dropped_claims`.
 HELD = "the second derivative in the component that changes sign is not positive"
 
 

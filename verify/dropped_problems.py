@@ -26,18 +26,20 @@ CROSSING = ("sign-change", "resolving-step", *KINKED)
 # (beta, rho, eps). A crossing shows its order once the memory is short against the path, and the more cleanly the longer it is against one step.
 # A claim pools over cells, and fewer than four leave its interval wide whatever they show.
 _SHARED_MEMORY = tuple((x, x, eps) for eps in (1e-10, 1e-12) for x in (0.8, 0.9))
-_KINK = ((0.4, 0.9, 1e-2), (0.5, 0.9, 1e-2), (0.9, 0.7, 1e-2), (0.9, 0.8, 1e-2))
+# One memory of about 33 steps: the part of the distance that varies with the offset between kink and step is that of one step, 3 %. An epsilon that is
+# large against the changes of sign of the smooth part keeps their layers from hiding the kink behind an h^2 / sqrt(epsilon).
+_KINK = ((0.4, 0.97, 0.1), (0.5, 0.97, 0.1), (0.97, 0.7, 0.1), (0.97, 0.8, 0.1))
 _SETTINGS: dict[Problems, tuple[tuple[float, float, float], ...]] = {
     "sign-change": _SHARED_MEMORY,
     "no-sign-change": _SHARED_MEMORY,
     "kink-abs": _KINK,
     "kink-relu": _KINK,
-    "resolving-step": tuple((x, x, 2e-4) for x in (0.86, 0.88, 0.9, 0.92)),
+    "resolving-step": tuple((x, x, 2e-4) for x in (0.9, 0.9, 0.92, 0.92)),
 }
 _PROBLEMS = 8
 _DIM = 3
-# A layer is told from the rest of the path where the other components change slowly against it: fewer components, farther from 0.
-_LAYER_DIM, _CLEAR = 3, 0.2
+# A layer is told from the rest of the path where the other components stay far from 0.
+_CLEAR = 0.2
 _HORIZON = 0.5
 _LOCAL_PROBLEMS = 8
 _LOCAL_STEPS, _FINER_LOCAL_STEPS = step_ladder(64, 1024, 2), step_ladder(64, 4096, 1)
@@ -45,7 +47,10 @@ _LOCAL_STEPS, _FINER_LOCAL_STEPS = step_ladder(64, 1024, 2), step_ladder(64, 409
 _FULL_BATCH_LOCAL_STEPS = step_ladder(256, 8192, 1)
 # Every sqrt(2): the offset between a crossing and the nearest step is random, and many steps average it.
 _NOISY_STEPS = tuple(round(64 * 2 ** (k / 2)) for k in range(11))
-_KINK_STEPS, _FINER_KINK_STEPS = step_ladder(128, 2048, 3), step_ladder(128, 8192, 3)
+# From 15 memories in the path on.
+_KINK_STEPS, _FINER_KINK_STEPS = step_ladder(512, 8192, 0), step_ladder(512, 8192, 2)
+# Of the largest epsilon, times 1 - rho: h / ((1 - rho) sqrt(epsilon)) from 3.2 to 0.2, the step within the layer sqrt(epsilon) / a counted in memories.
+# Smaller epsilons get as many steps as keep this ratio.
 _RATIO_STEPS = tuple(11 * 2**k for k in range(5))
 
 
@@ -57,7 +62,10 @@ def local_cells(claim: Claim, profile: str, plan: Plan, seed: int, group: str) -
     """
     random = random_cells(claim, plan, seed, group)
     pooled = [cell for cell in random if cell.pooled]
-    chosen = [*(cell for i, cell in enumerate(pooled) if i % 4 < 3), *(cell for cell in random if not cell.pooled)]
+    chosen = [
+        *(cell for i, cell in enumerate(pooled) if i % 4 < 3),
+        *(cell for cell in random if not cell.pooled),
+    ]
     return [
         replace(
             cell,
@@ -92,7 +100,7 @@ def dropped_cells(claim: Claim, profile: str, seed: int, group: str) -> list[Cel
             index=i,
             kind=claim.problems,
             family=family,
-            dim=_LAYER_DIM if claim.kind == "resolving-step" else _DIM,
+            dim=_DIM,
             batches=1,
             schedule="cyclic",
             beta=beta,
@@ -103,16 +111,13 @@ def dropped_cells(claim: Claim, profile: str, seed: int, group: str) -> list[Cel
             horizon=_HORIZON,
             count=count,
             key=cell_key(seed, group, i),
-            steps=layer_steps(rho) if claim.kind == "resolving-step" else steps,
+            steps=tuple(round(n / (1.0 - rho)) for n in _RATIO_STEPS)
+            if claim.kind == "resolving-step"
+            else steps,
             pooled=pooled,
         )
         for i, (beta, rho, epsilon, pooled) in enumerate(settings)
     ]
-
-
-def layer_steps(rho: float) -> tuple[int, ...]:
-    """Step counts."""
-    return tuple(round(n / (1.0 - rho)) for n in _RATIO_STEPS)
 
 
 def ensemble(cell: Cell, count: int) -> Loss:

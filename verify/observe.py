@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from dataclasses import replace
+from functools import partial
 
 import numpy as np
 from numpy.typing import NDArray
@@ -20,13 +20,10 @@ from stepbias.verify.sweep import Sweep
 
 Floats = NDArray[np.float64]
 
-# Epsilons of a resolving-step claim, relative to the cell's: a decade in quarters.
-SCALES = tuple(10.0 ** (-k / 4) for k in range(5))
-_PIECES = (4, 4, 4, 2, 1)
-# Half-way between the orders 1 and 2.
-_HALF = 1.5
-# Neighbouring step counts whose errors are averaged where a kink is crossed.
-_NEIGHBOURS = 2
+# Epsilons of a resolving-step claim, relative to the cell's: four of the five span more than the factor of 4 that a fit needs.
+SCALES = tuple(1.6**-k for k in range(5))
+# What error / h has to fall to, as a share of its largest value: below the plateau of the first order, in reach of the ladder.
+_SHARE = 2.0 / 3.0
 
 
 def crossing_method(steps: int) -> Method:
@@ -38,15 +35,20 @@ def crossing_method(steps: int) -> Method:
     return Method(CLASSICAL, 8, CLASSICAL, 4)
 
 
-def _layer_method(ladder: list[int]) -> Callable[[int], Method]:
-    """Finer pieces on the coarser of the ladder's step counts."""
-    pieces = dict(zip(sorted(ladder), _PIECES, strict=True))
+def kink_method(steps: int) -> Method:
+    """Four classical steps a piece against two: wrong by h/12, and h/6, times the jump, against distances of about the memory, 33 h, times the jump."""
+    return Method(CLASSICAL, 4, CLASSICAL, 2)
 
-    def method(steps: int) -> Method:
-        fine = pieces[steps]
-        return Method(CLASSICAL, fine, CLASSICAL, fine // 2) if fine > 1 else Method(CLASSICAL, 1, HEUN, 1)
 
-    return method
+def layer_method(ladder: tuple[int, ...], steps: int) -> Method:
+    """Pieces by the place in the ladder of an epsilon: the same h / sqrt(epsilon) for every epsilon.
+
+    In the coarser half a layer takes a few steps, and a piece is cut into four; in the finer half the field changes little over a piece, and the
+    method of the long runs does. The difference says how well that holds.
+    """
+    if steps <= sorted(ladder)[len(ladder) // 2]:
+        return Method(CLASSICAL, 4, CLASSICAL, 2)
+    return Method(CLASSICAL, 1, HEUN, 1)
 
 
 def observe(
@@ -77,87 +79,65 @@ def observe(
     field = claim.variant if variant is None else variant
     if claim.kind == "resolving-step":
         return _resolving_steps(cell, loss, theta0, steps, field)
-    if cell.kind in KINKED:
-        return _averaged_sweep(cell, loss, theta0, steps, field)
     if cell.kind in CROSSING:
-        return sweep_cell(cell, loss, theta0, steps, field, method=crossing_method)
+        method = kink_method if cell.kind in KINKED else crossing_method
+        return sweep_cell(cell, loss, theta0, steps, field, method=method)
     return sweep_cell(cell, loss, theta0, steps, field, kind=claim.kind)
 
 
-def _averaged_sweep(
-    cell: Cell, loss: Loss, theta0: Floats, steps: tuple[int, ...], variant: Variant
-) -> Sweep:
-    """Root mean square over the step counts N and N + 1 in the place of N.
-
-    The distance depends on the offset between the kink and the nearest step, t N / T modulo 1 for a crossing at t. One step more moves it by t / T,
-    between 0.2 and 0.7, so that the mean is far smoother in h than each error; both errors obey the claim, hence so does their mean.
-    """
-    found = [
-        sweep_cell(cell, loss, theta0, tuple(n + k for n in steps), variant, method=crossing_method)
-        for k in range(_NEIGHBOURS)
-    ]
-
-    def mean(name: str) -> Floats:
-        return np.sqrt(np.mean([getattr(one, name) ** 2 for one in found], axis=0))
-
-    return replace(
-        found[0],
-        h=np.mean([one.h for one in found], axis=0),
-        error=mean("error"),
-        floor=mean("floor"),
-    )
-
-
-def half_order_step(h: Floats, error: Floats) -> tuple[float, int]:
-    """The step below which every local slope of log error is at least 1.5, and the index of the first step that counts as finer.
+def resolving_step(h: Floats, error: Floats, level: float) -> tuple[float, int]:
+    """The step below which error / h stays below a level, and the index of the last step above it.
 
     Parameters
     ----------
     h : (H,) float64
-        Descending, geometric.
+        Descending.
     error : (H,) float64
+    level : float
 
     Returns
     -------
     float, int
-        Interpolated linearly in log h between the last slope below 1.5 and the next; NaN where all slopes, or the finest, are on one side.
+        Interpolated linearly in the logarithms; NaN where all of error / h, or its value at the finest step, is on one side.
     """
-    x, y = np.log(h), np.log(error)
-    slope = np.diff(y) / np.diff(x)
-    centre = (x[1:] + x[:-1]) / 2.0
-    below = np.flatnonzero(~(slope >= _HALF))
-    if len(below) == 0 or below[-1] == len(slope) - 1:
+    rate = np.log(error / h) - np.log(level)
+    above = np.flatnonzero(~(rate < 0.0))
+    if len(above) == 0 or above[-1] == len(h) - 1:
         return np.nan, 0
-    i = int(below[-1])
-    share = (_HALF - slope[i]) / (slope[i + 1] - slope[i])
-    return float(np.exp(centre[i] + share * (centre[i + 1] - centre[i]))), i
+    i = int(above[-1])
+    share = rate[i] / (rate[i] - rate[i + 1])
+    return float(h[i] * (h[i + 1] / h[i]) ** share), i
 
 
 def _resolving_steps(
     cell: Cell, loss: Loss, theta0: Floats, steps: tuple[int, ...], variant: Variant
 ) -> Sweep:
-    """h_half for every epsilon, at equal ratios h / sqrt(epsilon).
+    """The resolving step of every epsilon, at equal ratios h / sqrt(epsilon) and for one level of error / h.
 
-    The floor is the known error of the distances around h_half, twice, since the slope that is compared with 1.5 divides two of them.
+    The floor is the known relative error of the two distances that it is interpolated between, over the slope of log(error / h) there. The level is
+    the same for all epsilons: an error in it moves all steps by one factor, up to O(sqrt(epsilon)), and not their order.
     """
     epsilons = cell.epsilon * np.array(SCALES)
     found = []
     for epsilon in epsilons:
-        counts = [round(n * np.sqrt(cell.epsilon / epsilon)) for n in steps]
+        counts = tuple(round(n * np.sqrt(cell.epsilon / epsilon)) for n in steps)
         here = replace(cell, epsilon=float(epsilon))
-        found.append(sweep_cell(here, loss, theta0, tuple(counts), variant, method=_layer_method(counts)))
+        method = partial(layer_method, counts)
+        found.append(sweep_cell(here, loss, theta0, counts, variant, method=method))
     shape = (len(theta0), len(epsilons))
-    half, floor = np.full(shape, np.nan), np.zeros(shape)
+    step, floor = np.full(shape, np.nan), np.zeros(shape)
+    levels = _SHARE * np.max(found[0].error / found[0].h, axis=1)
     for e, one in enumerate(found):
         for b in range(len(theta0)):
-            half[b, e], i = half_order_step(one.h[b], one.error[b])
-            known = one.floor[b, i : i + 3] / one.error[b, i : i + 3]
-            floor[b, e] = 2.0 * half[b, e] * np.max(known) if np.isfinite(half[b, e]) else 0.0
-    last = found[-1]
+            step[b, e], i = resolving_step(one.h[b], one.error[b], levels[b])
+            if np.isfinite(step[b, e]):
+                h, error, known = (a[b, i : i + 2] for a in (one.h, one.error, one.floor))
+                slope = np.log(error[0] * h[1] / (error[1] * h[0])) / np.log(h[0] / h[1])
+                floor[b, e] = step[b, e] * np.max(known / error) / slope
     return replace(
-        last,
+        found[-1],
         h=np.ascontiguousarray(np.broadcast_to(epsilons, shape)),
-        error=half,
+        error=step,
         floor=floor,
         difference=np.zeros((*shape, theta0.shape[1])),
         # epsilon -> 0 has no memory: what has to be small is epsilon itself
