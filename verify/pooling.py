@@ -6,6 +6,7 @@ from collections import Counter
 from collections.abc import Sequence
 
 import numpy as np
+from numpy.typing import NDArray
 
 from stepbias.verify.fit import DELTA, OrderFit
 from stepbias.verify.fit_pool import Pooled, pool_orders
@@ -14,13 +15,21 @@ from stepbias.verify.fit_pool import Pooled, pool_orders
 INCONCLUSIVE_SHARE = 0.25
 
 
+def cell_medians(fits: Sequence[OrderFit], cells: Sequence[int]) -> NDArray[np.float64]:
+    """Median order of every cell that has one."""
+    groups: dict[int, list[float]] = {}
+    for fit, cell in zip(fits, cells, strict=True):
+        if np.isfinite(fit.order):
+            groups.setdefault(cell, []).append(fit.order)
+    return np.array([np.median(orders) for orders in groups.values()])
+
+
 def pool_cells(
     fits: Sequence[OrderFit],
     cells: Sequence[int],
     expected: float,
     exact: bool,
     level: float,
-    family: int = 1,
 ) -> Pooled:
     """Pool problems that share settings within cells.
 
@@ -31,9 +40,6 @@ def pool_cells(
         Cell of every fit. Problems of a cell share the schedule and so its luck: the cell, not the problem, is the independent unit.
     expected, exact, level
         Of the claim.
-    family : int
-        Number of claims judged together: the interval is at the level 1 - (1 - level) / family, so that all intervals hold together at ``level``
-        (Bonferroni, at least as strict as Holm's procedure).
 
     Returns
     -------
@@ -47,17 +53,12 @@ def pool_cells(
 
     base = pool_orders(fits, expected, exact=exact, level=level)
     tally = Counter(f.verdict for f in fits)
-    groups: dict[int, list[float]] = {}
-    for fit, cell in zip(fits, cells, strict=True):
-        if np.isfinite(fit.order):
-            groups.setdefault(cell, []).append(fit.order)
-    medians = np.array([np.median(orders) for orders in groups.values()])
+    medians = cell_medians(fits, cells)
     if len(medians) < 2:
         return base
-    joint = 1.0 - (1.0 - level) / family
-    bounds = stats.quantile_test(medians, q=expected, p=0.5).confidence_interval(joint)
+    bounds = stats.quantile_test(medians, q=expected, p=0.5).confidence_interval(level)
     if not np.all(np.isfinite(bounds)):
-        half = stats.t.ppf(0.5 + joint / 2.0, len(medians) - 1) * stats.sem(medians)
+        half = stats.t.ppf(0.5 + level / 2.0, len(medians) - 1) * stats.sem(medians)
         bounds = (medians.mean() - half, medians.mean() + half)
     interval = (float(bounds[0]), float(bounds[1]))
     counts = ", ".join(f"{tally[v]} {v}" for v in ("confirmed", "refuted", "inconclusive"))

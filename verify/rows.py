@@ -57,6 +57,7 @@ class Row:
     used: list[list[bool]] = field(default_factory=list)
     orders: list[float] = field(default_factory=list)
     worst: dict[str, Any] = field(default_factory=dict)
+    pvalue: float = 1.0
     hardest: dict[str, float] = field(default_factory=dict)
     strata: list[Stratum] = field(default_factory=list)
     resolution: dict[str, float] = field(default_factory=dict)

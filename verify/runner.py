@@ -26,6 +26,7 @@ from stepbias.verify.rows import Row
 from stepbias.verify.second_look import look_again
 from stepbias.verify.store import Arrays, Store, source_hash
 from stepbias.verify.summary import UnitResult, mutant_row, summarise
+from stepbias.verify.together import judge_together
 
 Progress = Callable[[int, int, str], None]
 
@@ -224,7 +225,7 @@ def run_claims(
     rows = []
     for claim in chosen:
         cells, statement = cells_of(claim, profile, seed), statements[claim.id]
-        row = summarise(claim, statement, seed, len(chosen))
+        row = summarise(claim, statement, seed)
         row.certificate = brief(certificates[claim.id]) if claim.id in certificates else {}
         if mutants:
             pooled = [cell for cell in cells if cell.pooled]
@@ -233,6 +234,7 @@ def run_claims(
                 mutant_row(claim, v, base, _results(claim, pooled, v, found)) for v in claim.wrong
             ]
         rows.append(row)
+    judge_together(rows)
     meta |= {
         "started": started.isoformat(timespec="seconds"),
         "seconds": time.perf_counter() - clock,

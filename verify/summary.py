@@ -18,11 +18,12 @@ from stepbias.verify.coefficient import Coefficient, judge_coefficient
 from stepbias.verify.fit import DELTA, OrderFit, fit_orders
 from stepbias.verify.integrity import claim_failure, withhold
 from stepbias.verify.orders import LEVEL
-from stepbias.verify.pooling import pool_cells
+from stepbias.verify.pooling import cell_medians, pool_cells
 from stepbias.verify.problems import Cell, law
 from stepbias.verify.resolution import RESPONSE_STEPS, by_instrument, pooled_table
 from stepbias.verify.rows import MutantRow, Row, Stratum, Verdict
 from stepbias.verify.store import Arrays
+from stepbias.verify.together import wrong_side
 from stepbias.verify.wording import UNPOOLED
 
 # Begins the reason of a problem whose escalation found the arithmetics apart: nothing is confirmed with such an instrument.
@@ -113,11 +114,8 @@ def has_coefficient(claim: Claim, cell: Cell) -> bool:
     return says and cell.kind in ("random", "bilinear") and (cell.batches == 1 or whole_cycles)
 
 
-def summarise(claim: Claim, units: Sequence[UnitResult], seed: int, family: int = 1) -> Row:
-    """One row from all cells of a claim.
-
-    ``family`` is the number of claims judged together, see :func:`stepbias.verify.pooling.pool_cells`.
-    """
+def summarise(claim: Claim, units: Sequence[UnitResult], seed: int) -> Row:
+    """One row from all cells of a claim."""
     missing = [str(u.arrays["missing"][0]) for u in units if "missing" in u.arrays]
     pooled = [u for u in units if u.cell.pooled]
     labelled = [(u, k, fit) for u in pooled for k, fit in enumerate(u.fits(claim))]
@@ -130,14 +128,10 @@ def summarise(claim: Claim, units: Sequence[UnitResult], seed: int, family: int 
             f"{missing[0]} is not installed" if missing else "no draw satisfied the assumptions"
         )
         return row
-    judged = pool_cells(
-        fits,
-        [u.cell.index for u, _, _ in labelled],
-        claim.expected_order,
-        claim.exact,
-        LEVEL,
-        family,
-    )
+    cells = [u.cell.index for u, _, _ in labelled]
+    judged = pool_cells(fits, cells, claim.expected_order, claim.exact, LEVEL)
+    units_of_chance = cells if len(set(cells)) > 1 else list(range(len(fits)))
+    row.pvalue = wrong_side(cell_medians(fits, units_of_chance), claim.expected_order, claim.exact)
     row.measured, row.interval = judged.order, judged.interval
     last = [fit.slopes[-1] for fit in fits if len(fit.slopes)]
     row.verdict = judged.verdict

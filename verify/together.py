@@ -1,0 +1,62 @@
+"""The claims of a run judged together: Holm's procedure keeps the probability of any false confirmation at 1 %."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+from numpy.typing import NDArray
+
+from stepbias.verify.fit import DELTA
+from stepbias.verify.rows import Row
+
+# From here on the sign test of the cells has an answer at 99 %.
+_CELLS = 8
+
+
+def wrong_side(medians: NDArray[np.float64], expected: float, exact: bool) -> float:
+    """p-value of the hypothesis that the order lies on the wrong side of expected - 0.1 (or, if ``exact``, of expected + 0.1).
+
+    Parameters
+    ----------
+    medians : (C,) float64
+        One order for each independent unit: the cells of a claim, or the problems where there is one cell.
+    expected, exact
+        Of the claim.
+
+    Returns
+    -------
+    float
+        Of the sign test for their median, and of Student's for the mean where there are too few of them; twice the one-sided value, as for the
+        ends of a two-sided interval. 1 for fewer than two.
+    """
+    from scipy import stats
+
+    limits = [(expected - DELTA, "greater"), (expected + DELTA, "less")][: 2 if exact else 1]
+    if len(medians) < 2:
+        return 1.0
+    if np.ptp(medians) == 0.0:
+        inside = abs(medians[0] - expected) <= DELTA if exact else medians[0] >= expected - DELTA
+        return 0.0 if inside else 1.0
+    found = [
+        float(stats.quantile_test(medians, q=limit, p=0.5, alternative=side).pvalue)
+        if len(medians) >= _CELLS
+        else float(stats.ttest_1samp(medians, limit, alternative=side).pvalue)
+        for limit, side in limits
+    ]
+    return min(1.0, 2.0 * max(found))
+
+
+def judge_together(rows: Sequence[Row], error: float = 0.01) -> None:
+    """Withdraw confirmations that do not stand together: Holm (1979), step-down over the confirmed rows, in place.
+
+    The k-th smallest of the p-values of n confirmed claims has to be at most ``error / (n - k + 1)``; from the first that is not, all become inconclusive.
+    """
+    confirmed = sorted((row for row in rows if row.verdict == "confirmed"), key=lambda r: r.pvalue)
+    stands = True
+    for k, row in enumerate(confirmed):
+        limit = error / (len(confirmed) - k)
+        stands = stands and row.pvalue <= limit
+        if not stands:
+            row.verdict = "inconclusive"
+            row.reason = f"p = {row.pvalue:.2g} for an order on the wrong side, needs {limit:.2g} among {len(confirmed)} claims; {row.reason}"
