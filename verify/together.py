@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -14,7 +15,7 @@ from stepbias.verify.rows import Row
 _CELLS = 8
 
 
-def wrong_side(medians: NDArray[np.float64], expected: float, exact: bool) -> float:
+def wrong_side(medians: NDArray[np.floating[Any]], expected: float, exact: bool) -> float:
     """p-value of the hypothesis that the order lies on the wrong side of expected - 0.1 (or, if ``exact``, of expected + 0.1).
 
     Parameters
