@@ -43,7 +43,8 @@ SCHEDULES = ("cyclic", "reshuffled", "iid")
 class Plan:
     """A profile: values of every factor, how many cells and problems, which step counts.
 
-    ``iid_problems`` is the number of problems of a cell with an i.i.d. schedule, each measured on m copies of it (None: as elsewhere).
+    ``few_problems`` is the number of problems of random cells that cost more (None: as elsewhere): i.i.d. schedules, measured on m copies, and the full
+    batch without bias correction at a long memory, whose first steps need all of it.
     ``full_batch_finer`` multiplies the step counts of random full-batch cells, where an evaluation of the field does not grow with the memory.
     ``default_steps`` are those of PyTorch's defaults on the full batch (empty: as elsewhere).
     """
@@ -58,14 +59,17 @@ class Plan:
     finer_every: int
     data_steps: tuple[int, ...]
     data_cells: int
-    iid_problems: int | None = None
+    few_problems: int | None = None
     full_batch_finer: int = 1
     default_steps: tuple[int, ...] = ()
 
-    def count(self, schedule: str, batches: int) -> int:
+    def count(self, algorithm: str, schedule: str, batches: int, rho: float) -> int:
         """Problems of a random cell."""
-        alone = schedule != "iid" or batches == 1 or self.iid_problems is None
-        return self.problems_per_cell if alone else int(self.iid_problems or 0)
+        slow = algorithm == "rmsprop" and rho > 0.9
+        costly = slow if batches == 1 else schedule == "iid"
+        if costly and self.few_problems is not None:
+            return self.few_problems
+        return self.problems_per_cell
 
     def ladder(self, steps: tuple[int, ...], schedule: str, batches: int) -> tuple[int, ...]:
         """Step counts of a random cell: finer for the full batch; whole cycles for a cyclic schedule, whose error is then smooth in h."""
@@ -90,7 +94,7 @@ PROFILES: dict[str, Plan] = {
         0,
         step_ladder(64, 1024, 1),
         1,
-        iid_problems=8,
+        few_problems=8,
         full_batch_finer=4,
     ),
     "standard": Plan(
@@ -102,9 +106,9 @@ PROFILES: dict[str, Plan] = {
         step_ladder(64, 8192, 0),
         (),
         0,
-        step_ladder(64, 2048, 1),
+        step_ladder(64, 2048, 0),
         3,
-        iid_problems=8,
+        few_problems=8,
         full_batch_finer=8,
         default_steps=_LONG,
     ),
@@ -119,7 +123,7 @@ PROFILES: dict[str, Plan] = {
         9,
         step_ladder(64, 4096, 1),
         3,
-        full_batch_finer=8,
+        full_batch_finer=4,
         default_steps=_LONG,
     ),
 }
@@ -238,7 +242,7 @@ def random_cells(claim: Claim, plan: Plan, seed: int, group: str) -> list[Cell]:
         steps = plan.finer_steps if finer else plan.steps
         cells.append(
             Cell(i, "random", families[i // per_family], dim, batches, schedule, beta, rho, epsilon,
-                 claim.place, claim.algorithm, 0.5, plan.count(schedule, batches), cell_key(seed, group, i),
+                 claim.place, claim.algorithm, 0.5, plan.count(claim.algorithm, schedule, batches, rho), cell_key(seed, group, i),
                  plan.ladder(steps, schedule, batches), True)
         )  # fmt: skip
     for beta, rho, epsilon in REPORTED:
