@@ -44,9 +44,9 @@ _HORIZON = 0.5
 _LOCAL_PROBLEMS = 8
 # A defect needs the whole memory filled with one place, and h^3 meets rounding before a longer memory is resolved; the global claims cover that.
 _LOCAL_RHOS = (0.5, 0.9)
-_LOCAL_STEPS, _FINER_LOCAL_STEPS = step_ladder(64, 1024, 2), step_ladder(64, 4096, 1)
+_LOCAL_STEPS, _FINER_LOCAL_STEPS = step_ladder(64, 1024, 1), step_ladder(64, 4096, 1)
 # The full batch costs little, and components that cross zero at a small epsilon need a fine h.
-_FULL_BATCH_LOCAL_STEPS = step_ladder(256, 8192, 1)
+_FULL_BATCH_LOCAL_STEPS = step_ladder(256, 8192, 0)
 # Every sqrt(2): the offset between a crossing and the nearest step is random, and many steps average it.
 _NOISY_STEPS = tuple(round(64 * 2 ** (k / 2)) for k in range(11))
 # From 15 memories in the path on.

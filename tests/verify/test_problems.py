@@ -80,7 +80,8 @@ def test_the_profiles_name_their_factors() -> None:
     for profile in ("standard", "thorough"):
         assert set(PROFILES[profile].rhos) == {0.5, 0.9, 0.99}
     for plan in PROFILES.values():
-        assert len(plan.steps) >= 7
+        assert len(plan.steps) >= 6
+        assert max(plan.steps) >= 32 * min(plan.steps)
         assert all(len(set(s)) == len(s) for s in (plan.steps, plan.finer_steps, plan.data_steps))
 
 
