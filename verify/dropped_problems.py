@@ -44,7 +44,7 @@ _HORIZON = 0.5
 _LOCAL_PROBLEMS = 8
 # A defect needs the whole memory filled with one place, and h^3 meets rounding before a longer memory is resolved; the global claims cover that.
 _LOCAL_RHOS = (0.5, 0.9)
-_LOCAL_STEPS, _FINER_LOCAL_STEPS = step_ladder(64, 1024, 1), step_ladder(64, 4096, 1)
+_LOCAL_STEPS = step_ladder(64, 1024, 1)
 # The full batch costs little, and components that cross zero at a small epsilon need a fine h.
 _FULL_BATCH_LOCAL_STEPS = step_ladder(256, 8192, 0)
 # Every sqrt(2): the offset between a crossing and the nearest step is random, and many steps average it.
@@ -56,7 +56,7 @@ _KINK_STEPS, _FINER_KINK_STEPS = step_ladder(512, 8192, 0), step_ladder(512, 819
 _RATIO_STEPS = tuple(11 * 2**k for k in range(5))
 
 
-def local_cells(claim: Claim, profile: str, plan: Plan, seed: int, group: str) -> list[Cell]:
+def local_cells(claim: Claim, plan: Plan, seed: int, group: str) -> list[Cell]:
     """Three quarters of the random cells on full-batch or cyclic schedules, and the settings that are reported whatever comes out.
 
     The defect is c h^3 against the rounding 16 u h (1 + |theta| + 1/D), u = 2^-53, of one step: the floor is 1 % of it at h = sqrt(1600 u (...) / c), 1e-5
@@ -75,16 +75,16 @@ def local_cells(claim: Claim, profile: str, plan: Plan, seed: int, group: str) -
             schedule="cyclic",
             count=_LOCAL_PROBLEMS,
             key=cell_key(seed, group, i),
-            steps=_local_steps(cell, profile),
+            steps=_local_steps(cell),
         )
         for i, cell in enumerate(chosen)
     ]
 
 
-def _local_steps(cell: Cell, profile: str) -> tuple[int, ...]:
+def _local_steps(cell: Cell) -> tuple[int, ...]:
     if cell.batches == 1 and cell.pooled:
         return _FULL_BATCH_LOCAL_STEPS
-    return _LOCAL_STEPS if profile == "quick" else _FINER_LOCAL_STEPS
+    return _LOCAL_STEPS
 
 
 def dropped_cells(claim: Claim, profile: str, seed: int, group: str) -> list[Cell]:
