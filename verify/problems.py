@@ -88,7 +88,7 @@ PROFILES: dict[str, Plan] = {
         (0.5, 0.9),
         _EPSILONS,
         3,
-        16,
+        14,
         step_ladder(64, 2048, 0),
         (),
         0,
