@@ -66,8 +66,10 @@ def test_theorem_and_control_are_confirmed() -> None:
     assert control.measured == pytest.approx(1.0, abs=0.05)
     for row in report.rows:
         assert row.verdict == "confirmed"
-        assert row.problems == 18
-        assert sum(row.counts.values()) == 18
+        (claim,) = (claim for claim in CLAIMS if claim.id == row.id)
+        drawn = sum(cell.count for cell in cells_of(claim, "quick", 3))
+        assert drawn >= 15
+        assert row.problems == sum(row.counts.values()) == drawn
         assert row.counts["refuted"] == 0
         assert row.mutants == []
         assert {s.name for s in row.strata} >= set(sb.Loss.families())
@@ -103,7 +105,8 @@ def test_an_interrupted_run_computes_only_what_is_missing(
     tmp_path: Path, computed: list[str]
 ) -> None:
     whole = run_claims(IDS, seed=2, out=tmp_path)
-    assert len(computed) == len(set(computed)) == 12
+    cells = sum(len(cells_of(c, "quick", 2)) for c in CLAIMS if c.id in IDS)
+    assert len(computed) == len(set(computed)) == cells >= 11
     assert numbers(Report.load(tmp_path)) == numbers(whole)
     files = sorted(tmp_path.rglob("*.npz"))
     assert len(files) == 12
