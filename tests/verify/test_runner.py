@@ -72,10 +72,10 @@ def test_theorem_and_control_are_confirmed() -> None:
         assert row.problems == sum(row.counts.values()) == drawn
         assert row.counts["refuted"] == 0
         assert row.mutants == []
-        assert {s.name for s in row.strata} >= set(sb.Loss.families())
+    assert {s.name for s in theorem.strata} >= set(sb.Loss.families())
     # the same problems under another field
     finest = [np.array(row.error)[:, -1] for row in report.rows]
-    assert np.median(finest[0] / finest[1]) < 0.1
+    assert np.median(finest[0]) / np.median(finest[1]) < 0.1
     assert set(theorem.resolution) >= {"M", "R", "Lbar", "P", "Pbar", "bias"}
     assert all(0.0 < value < 0.5 for value in theorem.resolution.values())
     assert (report.meta["seed"], report.meta["profile"], report.meta["device"]) == (
@@ -109,7 +109,7 @@ def test_an_interrupted_run_computes_only_what_is_missing(
     assert len(computed) == len(set(computed)) == cells >= 11
     assert numbers(Report.load(tmp_path)) == numbers(whole)
     files = sorted(tmp_path.rglob("*.npz"))
-    assert len(files) == 12
+    assert len(files) == cells
 
     files[4].unlink()
     computed.clear()
