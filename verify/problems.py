@@ -44,7 +44,8 @@ class Plan:
     """A profile: values of every factor, how many cells and problems, which step counts.
 
     ``few_problems`` is the number of problems of random cells that cost more (None: as elsewhere): i.i.d. schedules, measured on m copies, and the full
-    batch without bias correction at a long memory, whose first steps need all of it.
+    batch without bias correction at a long memory, whose first steps need all of it. ``control_problems`` is that of the controls: the first ones of
+    the theorem's.
     ``full_batch_finer`` multiplies the step counts of random full-batch cells, where an evaluation of the field does not grow with the memory.
     ``default_steps`` are those of PyTorch's defaults on the full batch (empty: as elsewhere).
     """
@@ -60,16 +61,21 @@ class Plan:
     data_steps: tuple[int, ...]
     data_cells: int
     few_problems: int | None = None
+    control_problems: int | None = None
+    data_problems: int = 8
     full_batch_finer: int = 1
     default_steps: tuple[int, ...] = ()
 
-    def count(self, algorithm: str, schedule: str, batches: int, rho: float) -> int:
+    def count(self, claim: Claim, schedule: str, batches: int, rho: float) -> int:
         """Problems of a random cell."""
-        slow = algorithm == "rmsprop" and rho > 0.9
+        slow = claim.algorithm == "rmsprop" and rho > 0.9
         costly = slow if batches == 1 else schedule == "iid"
+        count = self.problems_per_cell
         if costly and self.few_problems is not None:
-            return self.few_problems
-        return self.problems_per_cell
+            count = min(count, self.few_problems)
+        if claim.exact and self.control_problems is not None:
+            count = min(count, self.control_problems)
+        return count
 
     def ladder(self, steps: tuple[int, ...], schedule: str, batches: int) -> tuple[int, ...]:
         """Step counts of a random cell: finer for the full batch; whole cycles for a cyclic schedule, whose error is then smooth in h."""
@@ -94,7 +100,9 @@ PROFILES: dict[str, Plan] = {
         0,
         step_ladder(64, 1024, 0),
         1,
-        few_problems=8,
+        few_problems=6,
+        control_problems=8,
+        data_problems=4,
         full_batch_finer=4,
     ),
     "standard": Plan(
@@ -109,6 +117,7 @@ PROFILES: dict[str, Plan] = {
         step_ladder(64, 1024, 1),
         3,
         few_problems=8,
+        control_problems=8,
         full_batch_finer=8,
         default_steps=_LONG,
     ),
@@ -242,7 +251,7 @@ def random_cells(claim: Claim, plan: Plan, seed: int, group: str) -> list[Cell]:
         steps = plan.finer_steps if finer else plan.steps
         cells.append(
             Cell(i, "random", families[i // per_family], dim, batches, schedule, beta, rho, epsilon,
-                 claim.place, claim.algorithm, 0.5, plan.count(claim.algorithm, schedule, batches, rho), cell_key(seed, group, i),
+                 claim.place, claim.algorithm, 0.5, plan.count(claim, schedule, batches, rho), cell_key(seed, group, i),
                  plan.ladder(steps, schedule, batches), True)
         )  # fmt: skip
     if claim.exact:
@@ -281,7 +290,7 @@ def _model_cells(claim: Claim, plan: Plan, seed: int, group: str) -> list[Cell]:
             schedule = SCHEDULES[i % len(SCHEDULES)]
             cells.append(
                 Cell(i, "regression", "breast-cancer", 30, 3, schedule, beta, rho, epsilon, claim.place,
-                     claim.algorithm, 0.1, 8 if pooled else 1, key, plan.data_steps, pooled)
+                     claim.algorithm, 0.1, plan.data_problems if pooled else 1, key, plan.data_steps, pooled)
             )  # fmt: skip
     return cells
 
@@ -347,7 +356,9 @@ def draw(cell: Cell) -> Draw:
     excluded: Counter[str] = Counter()
     drawn, limit = 0, cell.count * _DRAWS_PER_PROBLEM
     while len(taken) < cell.count and drawn < limit:
-        count = min(4 * cell.count, limit - drawn)
+        # as many as the draws so far say are needed; how they are grouped changes no result
+        wanted = (cell.count - len(taken)) * (drawn + 1) // (len(taken) + 1)
+        count = min(max(wanted, cell.count), 4 * cell.count, limit - drawn)
         loss, theta0 = _candidates(cell, drawn, count)
         reasons, curvature = _violations(cell, loss, theta0)
         for k, reason in enumerate(reasons):

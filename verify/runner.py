@@ -130,6 +130,8 @@ def _execute(
     report("measuring")
     with ThreadPoolExecutor(max_workers=workers) as pool:
         pending = {pool.submit(finish, unit): unit for unit in todo}
+        import scipy.stats  # noqa: F401  (the verdicts need it, and this thread has nothing to do but wait)
+
         try:
             while pending:
                 finished, _ = wait(pending, return_when=FIRST_COMPLETED)

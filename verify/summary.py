@@ -41,6 +41,7 @@ class UnitResult:
     arrays: Arrays
     escalated: dict[int, OrderFit] = field(default_factory=dict)
     level: float = LEVEL
+    _first: dict[tuple[str, float], list[OrderFit]] = field(default_factory=dict, repr=False)
 
     @property
     def problems(self) -> int:
@@ -48,9 +49,13 @@ class UnitResult:
         return len(self.arrays["error"]) if "error" in self.arrays else 0
 
     def fits(self, claim: Claim) -> list[OrderFit]:
-        """One fit per problem, refuted also where the coefficient of h is not zero though the claim says so."""
-        if not self.problems:
-            return []
+        """One fit per problem, refuted also where the coefficient of h is not zero though the claim says so; those of escalations replace the first."""
+        key = (claim.id, self.level)
+        if key not in self._first:
+            self._first[key] = self._first_fits(claim) if self.problems else []
+        return [self.escalated.get(k, fit) for k, fit in enumerate(self._first[key])]
+
+    def _first_fits(self, claim: Claim) -> list[OrderFit]:
         a = self.arrays
         error = np.where(np.isfinite(a["error"]), a["error"], np.nan)
         floor = np.where(np.isfinite(a["floor"]), a["floor"], np.inf)
@@ -71,8 +76,7 @@ class UnitResult:
                 else fit
                 for fit, verdict, why in zip(fits, second.verdict, second.reason, strict=True)
             ]
-        fits = withhold(fits, a.get("integrity"))
-        return [self.escalated.get(k, fit) for k, fit in enumerate(fits)]
+        return withhold(fits, a.get("integrity"))
 
     @cached_property
     def response(self) -> dict[str, NDArray[np.float64]]:
@@ -231,7 +235,8 @@ def _reasons(units: Sequence[UnitResult], fits: Sequence[OrderFit]) -> dict[str,
 
 def _kind(reason: str) -> str:
     """A reason without its numbers, so that equal reasons are counted together."""
-    return re.sub(r"[;:(].*|\[.*?\]|-?\d+\.\d+(e[+-]?\d+)?", "", reason).strip(" ,;:")
+    short = re.sub(r"[;:(].*", "", reason).strip(" ,;:")
+    return re.sub(r"\[.*?\]|-?\d+\.\d+(e[+-]?\d+)?", "...", short)
 
 
 def _hardest(labelled: Iterable[tuple[UnitResult, int, OrderFit]]) -> dict[str, float]:
