@@ -24,10 +24,11 @@ import numpy as np
 from stepbias.kernels.loss import Loss
 from stepbias.theory.variants import LEADING, STATEMENT, TERMS, Variant
 from stepbias.verify import extrapolation_laws as laws
+from stepbias.verify.cells import Cell, cell_key
 from stepbias.verify.coefficient import judge_coefficient
 from stepbias.verify.extrapolation import limit
 from stepbias.verify.fit import MEMORY_LIMIT, fit_orders
-from stepbias.verify.problems import Cell, cell_key, draw
+from stepbias.verify.problems import draw
 from stepbias.verify.resolution import INSTRUMENTS, by_instrument, pooled_table, responses
 from stepbias.verify.sweep import Sweep, sweep
 

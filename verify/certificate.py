@@ -25,8 +25,8 @@ from stepbias.theory.optimizers import AdamFamily
 from stepbias.theory.plain_losses import plain_loss
 from stepbias.theory.schedules import Cyclic
 from stepbias.theory.variants import Variant
+from stepbias.verify.cells import Cell
 from stepbias.verify.fit import OrderFit
-from stepbias.verify.problems import Cell
 from stepbias.verify.relabelling import shifts
 from stepbias.verify.report import environment, plain
 from stepbias.verify.second_arithmetic import Replica, Setting, replicate

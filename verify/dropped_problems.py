@@ -14,14 +14,19 @@ from numpy.typing import NDArray
 from stepbias.kernels.families import RandomRidge
 from stepbias.kernels.loss import Loss
 from stepbias.theory.claim import Claim, Problems
-from stepbias.verify.crossings import SMALLEST, survey_crossings
-from stepbias.verify.problems import REPORTED, Cell, Plan, cell_key, random_cells
+from stepbias.verify.cells import REPORTED, Cell, Plan, cell_key, random_cells
+from stepbias.verify.crossings import EARLIEST, LATEST, SLOWEST, SMALLEST, survey_crossings
 from stepbias.verify.sweep import step_ladder
 
 Floats = NDArray[np.float64]
 
 KINKED = {"kink-abs": "sinusoid + abs", "kink-relu": "sinusoid + relu"}
 CROSSING = ("sign-change", "resolving-step", *KINKED)
+
+CROSSING_RULE = (
+    f"paths that do not cross the dropped assumption just once, between {EARLIEST:g} and {LATEST:g} of the horizon, at a rate of {SLOWEST:g} or more, "
+    "and clear of it elsewhere"
+)
 
 # (beta, rho, eps). A crossing shows its order once the memory is short against the path, and the more cleanly the longer it is against one step.
 # A claim pools over cells, and fewer than four leave its interval wide whatever they show.

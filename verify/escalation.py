@@ -13,12 +13,13 @@ from stepbias.kernels.trajectories import iterate
 from stepbias.kernels.trajectory import CLASSICAL
 from stepbias.theory.arithmetic import Arithmetic, second
 from stepbias.theory.claim import Claim
+from stepbias.verify.cells import Cell
 from stepbias.verify.certificate import certificate, replica_data
 from stepbias.verify.dropped_problems import CROSSING
 from stepbias.verify.fit import OrderFit, Verdict
 from stepbias.verify.observe import observe
 from stepbias.verify.orders import LEVEL
-from stepbias.verify.problems import Cell, losses_of, starts_of
+from stepbias.verify.problems import losses_of, starts_of
 from stepbias.verify.relabelling import sweep_cell
 from stepbias.verify.second_arithmetic import Replica, Setting, affordable, loss_in, replicate
 from stepbias.verify.summary import DISAGREE, UnitResult
@@ -223,6 +224,6 @@ def _last_iterate(problem: _Problem, steps: int) -> Any:
 
 def _command(claim: Claim, cell: Cell, number: int) -> str:
     return (
-        "python -c 'from stepbias.verify.escalation import escalate; from stepbias.verify.problems import Cell; from stepbias.verify.registry import find; "
+        "python -c 'from stepbias.verify.escalation import escalate; from stepbias.verify.cells import Cell; from stepbias.verify.registry import find; "
         f'print(escalate(find("{claim.id}")[0], {cell!r}, {number}).fit.explain())\''
     )

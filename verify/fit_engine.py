@@ -24,8 +24,9 @@ from numpy.typing import NDArray
 
 from stepbias.kernels.loss import Loss
 from stepbias.theory.variants import LEADING, STATEMENT, Variant
+from stepbias.verify.cells import Cell, cell_key
 from stepbias.verify.fit import DELTA, OrderFit, fit_orders
-from stepbias.verify.problems import Cell, cell_key, draw
+from stepbias.verify.problems import draw
 from stepbias.verify.sweep import Sweep, step_ladder, sweep
 
 Floats = NDArray[np.float64]

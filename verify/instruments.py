@@ -35,8 +35,9 @@ from stepbias.kernels.trajectory import HEUN, Tableau
 from stepbias.theory import activations
 from stepbias.theory.checks import choice, whole
 from stepbias.theory.claim import Claim
+from stepbias.verify.cells import PROFILES, Cell
 from stepbias.verify.fit import DELTA
-from stepbias.verify.problems import PROFILES, SURVEY_STEPS, Cell, Draw, cells_of, draw
+from stepbias.verify.problems import SURVEY_STEPS, Draw, cells_of, draw
 from stepbias.verify.registry import find
 from stepbias.verify.relabelling import copies, sweep_cell
 from stepbias.verify.rows import Verdict

@@ -13,8 +13,8 @@ from stepbias.kernels.measure import Method
 from stepbias.kernels.trajectory import CLASSICAL, HEUN
 from stepbias.theory.claim import Claim
 from stepbias.theory.variants import Variant
+from stepbias.verify.cells import Cell
 from stepbias.verify.dropped_problems import CROSSING, KINKED
-from stepbias.verify.problems import Cell
 from stepbias.verify.relabelling import sweep_cell
 from stepbias.verify.sweep import Sweep
 

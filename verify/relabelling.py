@@ -20,7 +20,7 @@ from stepbias.verify.sweep import Sweep, sweep
 
 if TYPE_CHECKING:
     from stepbias.kernels.loss import Loss
-    from stepbias.verify.problems import Cell
+    from stepbias.verify.cells import Cell
 
 Floats = NDArray[np.float64]
 

@@ -15,9 +15,10 @@ from stepbias.kernels.blocks import thread_count
 from stepbias.theory.checks import choice, whole
 from stepbias.theory.claim import Claim
 from stepbias.theory.variants import STATEMENT, Variant
+from stepbias.verify.cells import PROFILES, Cell
 from stepbias.verify.certificate import brief, save
 from stepbias.verify.observe import observe
-from stepbias.verify.problems import PROFILES, Cell, cells_of, draw
+from stepbias.verify.problems import cells_of, draw
 from stepbias.verify.registry import find
 from stepbias.verify.relabelling import shifts
 from stepbias.verify.report import Report, environment

@@ -30,11 +30,12 @@ from hypothesis.database import (
 from stepbias.kernels.loss import Loss
 from stepbias.theory.checks import whole
 from stepbias.theory.claim import Claim
+from stepbias.verify.cells import SCHEDULES, Cell
 from stepbias.verify.certificate import save
 from stepbias.verify.escalation import escalate
 from stepbias.verify.fit import OrderFit
 from stepbias.verify.observe import observe
-from stepbias.verify.problems import SCHEDULES, Cell, cells_of, draw
+from stepbias.verify.problems import cells_of, draw
 from stepbias.verify.registry import find
 from stepbias.verify.report import environment, plain
 from stepbias.verify.summary import UnitResult

@@ -14,12 +14,13 @@ from numpy.typing import NDArray
 
 from stepbias.theory.claim import Claim
 from stepbias.theory.variants import Variant
+from stepbias.verify.cells import Cell
 from stepbias.verify.coefficient import Coefficient, judge_coefficient
 from stepbias.verify.fit import DELTA, OrderFit, fit_orders
 from stepbias.verify.integrity import claim_failure, withhold
 from stepbias.verify.orders import LEVEL
 from stepbias.verify.pooling import cell_medians, pool_cells
-from stepbias.verify.problems import Cell, law
+from stepbias.verify.problems import law
 from stepbias.verify.resolution import RESPONSE_STEPS, by_instrument, pooled_table
 from stepbias.verify.rows import MutantRow, Row, Stratum, Verdict
 from stepbias.verify.store import Arrays

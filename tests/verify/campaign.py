@@ -9,9 +9,9 @@ import numpy as np
 import pytest
 
 from stepbias.theory.claim import Claim
-from stepbias.verify import problems, registry
+from stepbias.verify import cells, registry
+from stepbias.verify.cells import Cell, Plan
 from stepbias.verify.fit import OrderFit, Verdict, fit_order
-from stepbias.verify.problems import Cell, Plan
 
 TINY = Plan(
     betas=(0.0, 0.5),
@@ -30,8 +30,8 @@ TINY = Plan(
 def use_tiny(patch: pytest.MonkeyPatch, **changes: Any) -> Plan:
     """Let profile "quick" mean the tiny plan, and report no further settings."""
     plan = replace(TINY, **changes)
-    patch.setitem(problems.PROFILES, "quick", plan)
-    patch.setattr(problems, "REPORTED", ())
+    patch.setitem(cells.PROFILES, "quick", plan)
+    patch.setattr(cells, "REPORTED", ())
     return plan
 
 

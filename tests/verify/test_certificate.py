@@ -18,9 +18,10 @@ import pytest
 from stepbias.theory.adam_claims import CLAIMS
 from stepbias.theory.variants import LEADING, Variant
 from stepbias.verify import certificate, check_certificate, escalation
+from stepbias.verify.cells import Cell
 from stepbias.verify.certificate import brief, cell_of, load, recompute, save
 from stepbias.verify.escalation import escalate
-from stepbias.verify.problems import Cell, draw
+from stepbias.verify.problems import draw
 from tests.verify.campaign import a_cell
 
 WRONG = replace(CLAIMS[0], variant=LEADING, wrong=())

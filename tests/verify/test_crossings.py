@@ -11,9 +11,10 @@ import pytest
 from stepbias.kernels.loss import Loss
 from stepbias.verify import crossings
 from stepbias.verify import observe as observe_module
+from stepbias.verify.cells import Cell
 from stepbias.verify.dropped_problems import CROSSING, KINKED, crossing_violations, ensemble
 from stepbias.verify.observe import resolving_step
-from stepbias.verify.problems import Cell, cells_of, draw, losses_of, starts
+from stepbias.verify.problems import cells_of, draw, losses_of, starts
 from stepbias.verify.registry import find
 from stepbias.verify.sweep import Sweep
 

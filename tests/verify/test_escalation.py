@@ -15,9 +15,10 @@ from stepbias.theory.arithmetic import EXTENDED, software
 from stepbias.theory.claim import Claim
 from stepbias.theory.variants import LEADING, Variant
 from stepbias.verify import escalation, runner, second_look
+from stepbias.verify.cells import Cell
 from stepbias.verify.escalation import Escalation, compare, escalate, tight_method
 from stepbias.verify.fit import Verdict
-from stepbias.verify.problems import Cell, draw
+from stepbias.verify.problems import draw
 from stepbias.verify.relabelling import sweep_cell
 from stepbias.verify.second_arithmetic import Replica
 from stepbias.verify.second_look import look_again

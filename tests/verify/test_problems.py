@@ -14,14 +14,11 @@ from stepbias.kernels.survey import survey
 from stepbias.theory.adam_claims import CLAIMS
 from stepbias.theory.claim import Claim
 from stepbias.verify import problems
+from stepbias.verify.cells import PROFILES, SCHEDULES, Cell, cell_key
 from stepbias.verify.integrity import CURVED
 from stepbias.verify.problems import (
-    PROFILES,
-    SCHEDULES,
     SMALLEST_DISTANCE,
     SMALLEST_ROOT,
-    Cell,
-    cell_key,
     cells_of,
     draw,
     law,
@@ -29,6 +26,7 @@ from stepbias.verify.problems import (
     starts,
     starts_of,
 )
+from stepbias.verify.registry import find
 from tests.verify.campaign import a_cell
 
 RANDOM = [c for c in CLAIMS if c.problems == "random" and not c.exact]
@@ -302,8 +300,15 @@ def test_the_law_names_every_value_that_occurs() -> None:
         assert cell.family in text
         assert str(cell.rho) in text
     assert "seed 11" in text
-    assert "R in memory" not in text
-    assert "R in memory below 0.05" in law(cells_of(RANDOM[1], "quick", 11), 11)
+    assert "R in memory below 0.05 (in settings not pooled)" in text
+    assert "R in memory" not in law([cell for cell in cells if cell.pooled], 11)
+    away = law(cells_of(RANDOM[1], "quick", 11), 11)
+    assert "R in memory below 0.05" in away
+    assert "not pooled)" not in away.removeprefix(away[: away.index("excluded")])
+    assert "over m copies" in text
+    assert "over m copies" not in law([cell for cell in cells if cell.schedule != "iid"], 11)
+    (sign_change,) = find("adam-outside/sign-change")
+    assert "cross the dropped assumption" in law(cells_of(sign_change, "quick", 11), 11)
 
 
 def test_a_draw_knows_how_much_its_hessians_change() -> None:

@@ -9,8 +9,9 @@ import numpy as np
 import pytest
 
 from stepbias.theory.variants import STATEMENT, TERMS, Variant
+from stepbias.verify.cells import Cell
 from stepbias.verify.coefficient import judge_coefficient
-from stepbias.verify.problems import Cell, draw
+from stepbias.verify.problems import draw
 from stepbias.verify.resolution import (
     RESPONSE_STEPS,
     by_instrument,

@@ -17,10 +17,10 @@ from typer.testing import CliRunner
 from stepbias.theory.adam_claims import CLAIMS
 from stepbias.theory.variants import Variant
 from stepbias.verify import check_certificate, escalation, search
+from stepbias.verify.cells import Cell
 from stepbias.verify.certificate import load
 from stepbias.verify.cli import app
 from stepbias.verify.escalation import Escalation
-from stepbias.verify.problems import Cell
 from tests.verify.campaign import a_cell, a_fit, use_claims
 
 THEOREM = CLAIMS[0]

@@ -10,7 +10,7 @@ import pytest
 
 from stepbias.theory.adam_claims import CLAIMS
 from stepbias.theory.variants import Variant
-from stepbias.verify.problems import Cell
+from stepbias.verify.cells import Cell
 from stepbias.verify.summary import UnitResult, mutant_row, summarise
 from tests.verify.campaign import a_cell, a_fit
 
