@@ -4,9 +4,11 @@ A term with the relative error delta moves iterate - flow by delta r(h). The res
 number of steps by switching the term off (a relative error of 1; for M and R, which carry the leading field, of 1e-3), and scaled to other steps: for
 an O(h) term it is proportional to h, for M and R constant.
 
-*Slope.* With the run's own difference d(h), the local slope of |d + delta r| over the finest factor of 2 is then known for every delta. The error
-counts as caught from the smallest delta on at which that slope lies 0.2 below the expected order for *both* signs of delta. This is at the end point rather
-than in the maximum over n that the verdict reads.
+*Slope.* With the run's own difference d(h), the local slopes of |d + delta r| are then known for every delta. The error counts as caught from the
+smallest delta on at which the slopes over the two finest factors of 2 (three for M and R, which bend the line by two orders) lie 0.2 below the expected order
+for *both* signs of delta: a verdict needs slopes that stay, and one low slope may be the beginning of a change. It counts only where the finest step is short
+against the memory, as a refutation needs. This is at the end point rather than in the maximum over n that the verdict reads: when the variants were
+run with the errors so found (adam-inside/global-order, quick profile, seed 0), 92 to 98 % of the problems said to catch them did.
 
 *Coefficient* (smooth schedules only). An O(h) term moves the coefficient of h by delta r(h) / h, M and R move that of h^0 by delta r. With the value v and
 bound b of the statement's own run, the error counts as caught if delta |r_i| exceeds |v_i| + 3 b_i in some component, with a margin of a quarter for what
@@ -27,7 +29,7 @@ from stepbias.kernels.blocks import prepare
 from stepbias.kernels.measure import measure
 from stepbias.theory.variants import STATEMENT, TERMS
 from stepbias.verify.coefficient import CLEAR, judge_coefficient
-from stepbias.verify.fit import DELTA
+from stepbias.verify.fit import DELTA, MEMORY_LIMIT
 
 Floats = NDArray[np.float64]
 
@@ -66,7 +68,12 @@ def responses(
 
 
 def resolution(
-    response: dict[str, Floats], h: Floats, difference: Floats, horizon: float, expected: float
+    response: dict[str, Floats],
+    h: Floats,
+    difference: Floats,
+    memory: Floats,
+    horizon: float,
+    expected: float,
 ) -> dict[str, Floats]:
     """Smallest relative error of each term that would have been caught on each problem.
 
@@ -77,6 +84,8 @@ def resolution(
     h : (B, H) float64
     difference : (B, H, p) float64
         The sweep: signed difference at the end point.
+    memory : (B,) float64
+        Of the sweep: no verdict is "refuted" unless the finest h times it is at most `MEMORY_LIMIT`.
     horizon : float
     expected : float
         The order of the claim.
@@ -87,8 +96,10 @@ def resolution(
         NaN where the term has no visible effect on that problem, inf where even a relative error of 1 would not have been caught.
     """
     steps = h[0]
-    finest = int(np.argmin(steps))
-    coarser = int(np.argmin(np.abs(steps - 2.0 * steps[finest])))
+    places = [
+        int(np.argmin(np.abs(np.log(steps / (factor * steps.min()))))) for factor in (1, 2, 4, 8)
+    ]
+    asymptotic = steps.min() * memory <= MEMORY_LIMIT
     unit = horizon / RESPONSE_STEPS
     found = {}
     for term in TERMS:
@@ -96,13 +107,18 @@ def resolution(
         slopes = []
         for sign in (1.0, -1.0):
             norms = []
-            for k in (finest, coarser):
+            for k in places:
                 scale = sign * (1.0 if term in _LEADING else steps[k] / unit)
                 moved = difference[:, k, None] + scale * _DELTAS[:, None] * r[:, None]
                 norms.append(np.linalg.norm(moved, axis=-1))
             with np.errstate(divide="ignore", invalid="ignore"):
-                slopes.append(np.log(norms[1] / norms[0]) / np.log(steps[coarser] / steps[finest]))
-        caught = np.maximum(*slopes) < expected - 2.0 * DELTA  # (B, deltas)
+                for fine in range(3 if term in _LEADING else 2):
+                    coarse = fine + 1
+                    ratio = steps[places[coarse]] / steps[places[fine]]
+                    slopes.append(np.log(norms[coarse] / norms[fine]) / np.log(ratio))
+        # (B, deltas)
+        caught = np.max(slopes, axis=0) < expected - 2.0 * DELTA
+        caught &= asymptotic[:, None]
         always = np.logical_and.accumulate(caught[:, ::-1], axis=1)[:, ::-1]
         smallest = np.where(always[:, -1], _DELTAS[np.argmax(always, axis=1)], np.inf)
         found[term] = np.where(np.any(r != 0.0, axis=1), smallest, np.nan)
@@ -169,7 +185,7 @@ def by_instrument(
 
     Other parameters as in :func:`resolution` and :func:`coefficient_resolution`.
     """
-    slope = resolution(response, h, difference, horizon, expected)
+    slope = resolution(response, h, difference, memory, horizon, expected)
     if smooth:
         coefficient = coefficient_resolution(response, h, difference, floor, memory, horizon)
     else:

@@ -9,10 +9,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from stepbias.verify.fit import DELTA
+from stepbias.verify.pooling import SIGN_TEST_CELLS
 from stepbias.verify.rows import Row
-
-# From here on the sign test can reach the level that the strictest of 40 claims needs.
-_CELLS = 13
 
 
 def wrong_side(medians: NDArray[np.floating[Any]], expected: float, exact: bool) -> float:
@@ -28,20 +26,18 @@ def wrong_side(medians: NDArray[np.floating[Any]], expected: float, exact: bool)
     Returns
     -------
     float
-        Of the sign test for their median, and of Student's for the mean where there are too few of them; twice the one-sided value, as for the
-        ends of a two-sided interval. 1 for fewer than two.
+        Of the sign test for their median, and of Student's for the mean where there are fewer than 13 (unless they are all equal, when it would see no
+        chance at all); twice the one-sided value, as for the ends of a two-sided interval. 1 for fewer than two.
     """
     from scipy import stats
 
     limits = [(expected - DELTA, "greater"), (expected + DELTA, "less")][: 2 if exact else 1]
     if len(medians) < 2:
         return 1.0
-    if np.ptp(medians) == 0.0:
-        inside = abs(medians[0] - expected) <= DELTA if exact else medians[0] >= expected - DELTA
-        return 0.0 if inside else 1.0
+    equal = np.ptp(medians) == 0.0
     found = [
         float(stats.quantile_test(medians, q=limit, p=0.5, alternative=side).pvalue)
-        if len(medians) >= _CELLS
+        if len(medians) >= SIGN_TEST_CELLS or equal
         else float(stats.ttest_1samp(medians, limit, alternative=side).pvalue)
         for limit, side in limits
     ]
@@ -49,15 +45,16 @@ def wrong_side(medians: NDArray[np.floating[Any]], expected: float, exact: bool)
 
 
 def judge_together(rows: Sequence[Row], error: float = 0.01) -> None:
-    """Withdraw confirmations that do not stand together: Holm (1979), step-down over the confirmed rows, in place.
+    """Withdraw confirmations that do not stand together: Holm (1979), step-down over all rows of the run, in place.
 
-    The k-th smallest of the p-values of n confirmed claims has to be at most ``error / (n - k + 1)``; from the first that is not, all become inconclusive.
+    With n claims in the run, the k-th smallest of the p-values of the confirmed ones has to be at most ``error / (n - k + 1)``; from the first that is not,
+    all become inconclusive. Claims that are not confirmed count in n: they were tried as well.
     """
     confirmed = sorted((row for row in rows if row.verdict == "confirmed"), key=lambda r: r.pvalue)
     stands = True
     for k, row in enumerate(confirmed):
-        limit = error / (len(confirmed) - k)
+        limit = error / (len(rows) - k)
         stands = stands and row.pvalue <= limit
         if not stands:
             row.verdict = "inconclusive"
-            row.reason = f"p = {row.pvalue:.2g} for an order on the wrong side, needs {limit:.2g} among {len(confirmed)} claims; {row.reason}"
+            row.reason = f"p = {row.pvalue:.2g} for an order on the wrong side, needs {limit:.2g} among {len(rows)} claims; {row.reason}"

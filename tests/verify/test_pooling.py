@@ -9,6 +9,7 @@ from scipy import stats
 from stepbias.verify.fit import OrderFit
 from stepbias.verify.fit_pool import Pooled
 from stepbias.verify.pooling import INCONCLUSIVE_SHARE, pool_cells
+from stepbias.verify.together import wrong_side
 from tests.verify.campaign import a_fit
 
 LEVEL = 0.99
@@ -62,12 +63,14 @@ def test_a_quarter_of_the_problems_may_be_inconclusive() -> None:
 
 
 def test_many_cells_have_the_interval_of_order_statistics() -> None:
-    orders = [1.95, 1.99, 2.0, 2.01, 2.02, 2.03, 2.04, 2.06, 2.09, 2.3]
+    orders = [1.6, 1.95, 1.99, 2.0, 2.01, 2.02, 2.03, 2.04, 2.05, 2.06, 2.09, 2.3, 4.0]
     result = spread(orders)
-    # of 10 values the (smallest, largest) hold the median but for 2 * 2^-10, the next ones but for 22 * 2^-10 > 1 %
+    # of 13 values the second and the last but one hold the median but for 28 * 2^-13, the next ones but for 184 * 2^-13 > 1 %
     assert result.interval == (1.95, 2.3)
-    eighth = spread(orders[:8])
-    assert eighth.interval == (1.95, 2.06)
+    # one cell fewer, and the rule of the few says what the p-value of `together` says
+    fewer = spread(orders[:-1])
+    assert fewer.interval[0] < 1.9
+    assert wrong_side(np.array(orders[:-1]), 2.0, exact=False) > 0.01
 
 
 def test_few_cells_have_the_interval_of_student() -> None:
@@ -80,19 +83,19 @@ def test_few_cells_have_the_interval_of_student() -> None:
 
 def test_the_cell_is_the_unit_not_the_problem() -> None:
     # one deviating cell, however many problems it has, is one cell
-    fits = [a_fit("confirmed", 2.0 + 0.001 * k) for k in range(8)] + confirmed(50, 2.5)
-    result = pooled(fits, [*range(8), *([8] * 50)])
-    assert result.interval == (2.0, 2.5)
-    assert "9 cells" in result.reason
+    fits = [a_fit("confirmed", 2.0 + 0.001 * k) for k in range(13)] + confirmed(50, 2.5)
+    result = pooled(fits, [*range(13), *([13] * 50)])
+    assert result.interval == (2.001, 2.012)
+    assert "14 cells" in result.reason
     assert result.order == 2.5  # the median over the problems
 
 
 def test_an_interval_beyond_the_limit_decides_nothing() -> None:
-    low = spread([1.7, *(2.0 + 0.001 * k for k in range(7))])
-    assert low.interval[0] == 1.7
+    low = spread([1.7, 1.71, *(2.0 + 0.001 * k for k in range(11))])
+    assert low.interval[0] == 1.71
     assert low.verdict == "inconclusive"
     assert "reaches beyond" in low.reason
-    high = [2.4, *(2.0 + 0.001 * k for k in range(7))]
+    high = [2.4, 2.41, *(2.0 + 0.001 * k for k in range(11))]
     assert spread(high).verdict == "confirmed"  # a higher order confirms a one-sided claim
     assert spread(high, exact=True).verdict == "inconclusive"
 

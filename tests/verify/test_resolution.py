@@ -11,6 +11,7 @@ import pytest
 from stepbias.theory.variants import STATEMENT, TERMS, Variant
 from stepbias.verify.cells import Cell
 from stepbias.verify.coefficient import judge_coefficient
+from stepbias.verify.fit import MEMORY_LIMIT
 from stepbias.verify.problems import draw
 from stepbias.verify.resolution import (
     RESPONSE_STEPS,
@@ -24,7 +25,7 @@ from stepbias.verify.resolution import (
 from stepbias.verify.sweep import Sweep, sweep
 from tests.verify.campaign import a_cell
 
-STEPS = (256, 512)
+STEPS = (64, 128, 256, 512)
 
 
 def arguments(cell: Cell) -> tuple[Any, Any, np.ndarray, float]:
@@ -38,7 +39,7 @@ def run(cell: Cell, variant: Variant) -> Sweep:
 
 def slopes(found: Sweep) -> np.ndarray:
     ends = np.linalg.norm(found.difference, axis=-1)
-    return np.log2(ends[:, 0] / ends[:, 1])
+    return np.log2(ends[:, -2] / ends[:, -1])
 
 
 @pytest.mark.parametrize(
@@ -56,7 +57,7 @@ def test_an_error_of_the_reported_size_bends_the_slope_for_both_signs(cell: Cell
     """Measured at the end point with the wrong variant itself, not linearised."""
     base = run(cell, STATEMENT)
     response = responses(*arguments(cell), cell.schedule_object())
-    found = resolution(response, base.h, base.difference, cell.horizon, 2.0)
+    found = resolution(response, base.h, base.difference, base.memory, cell.horizon, 2.0)
     caught = 0
     for term in TERMS:
         for k, delta in enumerate(found[term]):
@@ -85,7 +86,7 @@ def test_terms_without_effect_have_no_resolution() -> None:
     cell = a_cell(algorithm="rmsprop", beta=0.0, count=3)
     base = run(cell, STATEMENT)
     response = responses(*arguments(cell), cell.schedule_object())
-    found = resolution(response, base.h, base.difference, cell.horizon, 2.0)
+    found = resolution(response, base.h, base.difference, base.memory, cell.horizon, 2.0)
     assert np.all(response["L"] == 0.0)
     assert np.all(np.isnan(found["L"]))
     assert "L" not in pooled([found])
@@ -98,17 +99,31 @@ def test_the_law_of_the_resolution_on_a_line() -> None:
     h = 2.0 ** -np.arange(7.0, 12.0)[None]
     difference = (h**2)[..., None]
     response = {term: np.array([[unit]]) for term in TERMS}
-    found = resolution(response, h, difference, 0.5, 2.0)["P"][0]
+    found = resolution(response, h, difference, np.ones(1), 0.5, 2.0)["P"][0]
     last = 2.0**-11
     # for a negative sign the error first falls below h^2 and its slope rises: that is not caught
     assert found > last
     for delta in (found, 2 * found):
         for sign in (1.0, -1.0):
-            e = np.abs(np.array([2 * last, last]) ** 2 + sign * delta * np.array([2 * last, last]))
-            assert np.log2(e[0] / e[1]) < 1.8
-    nothing = resolution({term: np.zeros((1, 1)) for term in TERMS}, h, difference, 0.5, 2.0)
+            steps = last * np.array([4.0, 2.0, 1.0])
+            e = np.abs(steps**2 + sign * delta * steps)
+            assert np.all(np.log2(e[:-1] / e[1:]) < 1.8)
+    # an error of order h^0 has to show over three factors of 2
+    leading = resolution(response, h, difference, np.ones(1), 0.5, 2.0)["M"][0]
+    steps = last * np.array([8.0, 4.0, 2.0, 1.0])
+    for sign in (1.0, -1.0):
+        e = np.abs(steps**2 + sign * leading * unit)
+        assert np.all(np.log2(e[:-1] / e[1:]) < 1.8)
+    # nothing is refuted, and so nothing caught, while the step is long against the memory
+    slow = np.full(1, 1.01 * MEMORY_LIMIT / last)
+    assert np.isinf(resolution(response, h, difference, slow, 0.5, 2.0)["P"][0])
+    nothing = resolution(
+        {term: np.zeros((1, 1)) for term in TERMS}, h, difference, np.ones(1), 0.5, 2.0
+    )
     assert np.isnan(nothing["P"][0])
-    tiny = resolution({term: np.full((1, 1), 1e-12) for term in TERMS}, h, difference, 0.5, 2.0)
+    tiny = resolution(
+        {term: np.full((1, 1), 1e-12) for term in TERMS}, h, difference, np.ones(1), 0.5, 2.0
+    )
     assert np.isinf(tiny["P"][0])
 
 
