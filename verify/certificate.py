@@ -1,8 +1,9 @@
 """Certificates of refutations: start, steps and values of one problem as plain JSON, so that others can check them without this package.
 
 A certificate holds the loss as a formula in words with its arrays, the optimizer's numbers, the start and the end points in hexadecimal doubles, the batch
-of every step, the errors with their floors and the fit, and what the second arithmetic found. ``check_certificate.py`` in this folder checks one with NumPy
-alone: it recomputes the iterates and the slopes. :func:`recompute` also integrates the flow again, from the certificate alone.
+of every step, the errors with their floors and the fit, and what the second arithmetic found. Where a coefficient of the signed differences refuted and not
+the slope, these differences, the coefficient and its bound are there too. ``check_certificate.py`` in this folder checks a certificate: with NumPy alone the
+iterates and what follows from the stored numbers, with this package also the flow and the errors, by :func:`recompute`, from the certificate alone.
 """
 
 from __future__ import annotations
@@ -26,12 +27,14 @@ from stepbias.theory.plain_losses import plain_loss
 from stepbias.theory.schedules import Cyclic
 from stepbias.theory.variants import Variant
 from stepbias.verify.cells import Cell
-from stepbias.verify.fit import OrderFit
+from stepbias.verify.coefficient import CLEAR, Coefficient
+from stepbias.verify.extrapolation import limit
+from stepbias.verify.fit import MEMORY_LIMIT, OrderFit
 from stepbias.verify.relabelling import shifts
 from stepbias.verify.report import environment, plain
 from stepbias.verify.second_arithmetic import Replica, Setting, replicate
 
-FORMAT = 1
+FORMAT = 2
 FOLDER = "certificates"
 
 _SCHEDULE = (
@@ -45,9 +48,8 @@ _MEASURED = {
 }
 _COPIES = "; root mean square over the {0} schedules batch[n] + s modulo {0}; end and second are those of s = 0"
 _CHECK = (
-    "python check_certificate.py FILE (NumPy only; in the folder verify of the package) recomputes the iterates at end.steps from the loss and "
-    "compares them with end.iterate, "
-    "and the slopes from h and error over fit.used"
+    "python check_certificate.py FILE (in the folder verify of the package) recomputes with NumPy alone the iterates at end.steps from the loss, and the "
+    "slopes from h and error over fit.used (or the coefficient from its differences); where stepbias can be imported also flow and errors at the coarser steps"
 )
 
 
@@ -72,6 +74,7 @@ def certificate(
     iterate: NDArray[np.float64],
     difference: NDArray[np.float64],
     command: str,
+    coefficient: dict[str, Any] | None = None,
 ) -> dict[str, Any]:
     """Everything that is needed to check a refutation, but the second arithmetic's part (:func:`replica_data`).
 
@@ -87,9 +90,12 @@ def certificate(
     steps : sequence of int
         Step counts, in the order of the fit's points; for a resolving-step claim those of the largest epsilon.
     iterate, difference : (p,) float64
-        At the horizon, at the finest step, on the cell's own schedule: the iterate, and iterate - flow.
+        At the horizon, at the finest step, on the cell's own schedule: the iterate, and iterate - flow (the last one-step defect of a local claim, whose
+        flow is no end of these iterates and is left out).
     command : str
         Repeats the measurement.
+    coefficient : dict, optional
+        :func:`coefficient_data`, where the refutation rests on the coefficient and not on the slope.
 
     Returns
     -------
@@ -103,6 +109,9 @@ def certificate(
         "kind": "compiled",
         "formula": loss.describe(),
     }
+    end = {"steps": max(steps), "iterate": _hex(iterate), "difference": _hex(difference)}
+    if claim.kind != "local":
+        end["flow"] = _hex(iterate - difference)
     made: dict[str, Any] = {
         "format": FORMAT,
         "certifies": "one problem refutes a claim that is stated for all",
@@ -131,12 +140,8 @@ def certificate(
         "h": fit.h,
         "error": fit.error,
         "floor": fit.floor,
-        "end": {
-            "steps": max(steps),
-            "iterate": _hex(iterate),
-            "flow": _hex(iterate - difference),
-            "difference": _hex(difference),
-        },
+        "copies": shifts(cell),
+        "end": end,
         "fit": {
             "verdict": fit.verdict,
             "order": fit.order,
@@ -151,7 +156,53 @@ def certificate(
         "replay": command,
         "check": _CHECK,
     }
+    if coefficient is not None:
+        made["coefficient"] = coefficient
     return dict(plain(made))
+
+
+def coefficient_data(found: Coefficient, memory: float) -> dict[str, Any] | None:
+    """What the test of one problem's coefficient rests on; None where it refutes nothing.
+
+    Parameters
+    ----------
+    found : Coefficient
+        Of one problem.
+    memory : float
+        kappa of that problem, see :class:`stepbias.verify.sweep.Sweep`.
+
+    Returns
+    -------
+    dict or None
+        Of the lowest power with a component beyond ``factor`` bounds: ``power``; ``value`` and ``bound`` of every component; the ``component`` that is
+        the largest against its bound, and the steps of its ``window``; and ``h``, ``difference``, ``floor`` as measured.
+    """
+    tiny = np.finfo(np.float64).tiny
+    values = [*(one.value[0] for one in found.lower), found.value]
+    bounds = [*(one.bound[0] for one in found.lower), found.bound]
+    excess = [np.abs(v) / np.maximum(b, tiny) for v, b in zip(values, bounds, strict=True)]
+    refuting = [q for q, x in enumerate(excess) if np.any(x > CLEAR)]
+    if not refuting:
+        return None
+    power = refuting[0]
+    value, bound = values[power], bounds[power]
+    component = int(np.nanargmax(excess[power]))
+    alone = found.difference[:, component : component + 1] / found.h[:, None] ** power
+    coarsest = np.array([MEMORY_LIMIT / memory])
+    window = limit(found.h[None], alone[None], (found.floor / found.h**power)[None], coarsest)
+    return {
+        "power": power,
+        "factor": CLEAR,
+        "value": value,
+        "bound": bound,
+        "component": component,
+        "window": window.used[0],
+        "h": found.h,
+        "difference": found.difference,
+        "floor": found.floor,
+        "meaning": "difference: signed iterate - flow at the horizon. value: difference / h^power, extrapolated to h = 0 by the polynomial through the "
+        "points of the window (those of the component that is the largest against its bound). The statement makes it zero; |value| > factor bound refutes it.",
+    }
 
 
 def optimizer_data(optimizer: AdamFamily) -> dict[str, Any]:
@@ -236,7 +287,10 @@ def cell_of(made: dict[str, Any]) -> tuple[Cell, int]:
 
 
 def recompute(
-    made: dict[str, Any], steps: int | None = None, numbers: Arithmetic | None = None
+    made: dict[str, Any],
+    steps: int | None = None,
+    numbers: Arithmetic | None = None,
+    shift: int = 0,
 ) -> Replica:
     """Iterates and flow again from the certificate alone: no compiled code, no random numbers.
 
@@ -247,6 +301,8 @@ def recompute(
         None: where the second arithmetic was.
     numbers : Arithmetic, optional
         None: this machine's second arithmetic.
+    shift : int
+        Which of the relabelled copies of the schedule: batch[n] + shift modulo ``copies``.
 
     Raises
     ------
@@ -260,6 +316,8 @@ def recompute(
     setting = Setting(**{k: v for k, v in made["optimizer"].items() if k not in ("name", "rule")})
     variant = Variant(**{k: v for k, v in made["variant"].items() if k != "name"})
     batch = np.array(made["schedule"]["batch"], dtype=np.int64)
+    if shift:
+        batch = (batch + shift) % made["copies"]
     return replicate(
         used,
         setting,

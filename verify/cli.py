@@ -2,24 +2,30 @@
 
 Start-up imports typer and nothing numerical: every command imports what it needs when it runs, so
 that help and usage errors are instant. Exit status: 0 every verdict is the expected one, 1 some
-verdict is not, 2 unusable arguments, 130 interrupted.
+verdict is not, 2 unusable arguments (or files, or scikit-learn missing), 130 interrupted.
 """
 
 from __future__ import annotations
 
 import json as json_text
-import os
 import sys
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Literal, TextIO
 
 import typer
 
-if TYPE_CHECKING:
-    from rich.console import Console
+from stepbias.verify.terminal import (
+    console_on,
+    forgive_letters,
+    print_json,
+    progress_bar,
+    refuse,
+    running,
+    usage,
+)
 
+if TYPE_CHECKING:
+    from stepbias.theory.claim import Claim
     from stepbias.verify.report import Report
 
 Profile = Literal["quick", "standard", "thorough"]
@@ -27,7 +33,7 @@ Device = Literal["cpu", "cuda"]
 Format = Literal["html", "markdown", "latex", "json"]
 
 _NARROW = 130  # columns below which the table leaves out what its notes say again
-_WIDE = 150  # columns where the output is no terminal and so has no width of its own
+_SEEDS = 2**63 - 1  # the largest seed
 
 # Rich help would double the start-up time (it imports a Markdown parser and a syntax highlighter).
 app = typer.Typer(
@@ -43,70 +49,11 @@ def main() -> None:
     app(prog_name="stepbias")
 
 
-@contextmanager
-def _usage() -> Iterator[None]:
-    """Turn what the library says about bad input into one line and exit status 2.
-
-    ``STEPBIAS_TRACEBACK=1`` in the environment keeps the traceback.
-    """
-    try:
-        yield
-    except (ValueError, TypeError, OSError) as error:
-        if os.environ.get("STEPBIAS_TRACEBACK"):
-            raise
-        typer.echo(f"stepbias: {' '.join(str(error).split())}", err=True)
-        raise typer.Exit(2) from error
-    except KeyboardInterrupt as error:
-        typer.echo("stepbias: interrupted", err=True)
-        raise typer.Exit(130) from error
-
-
-def _console(stream: TextIO) -> Console:
-    from rich.console import Console
-
-    return Console(
-        file=stream, width=None if stream.isatty() else _WIDE, highlight=False, soft_wrap=False
-    )
-
-
-@contextmanager
-def _progress() -> Iterator[Callable[[int, int, str], None]]:
-    """Progress with the time left on standard error, where that is a terminal."""
-    from rich.progress import (
-        BarColumn,
-        Progress,
-        TaskProgressColumn,
-        TextColumn,
-        TimeElapsedColumn,
-        TimeRemainingColumn,
-    )
-
-    console = _console(sys.stderr)
-    if not console.is_terminal:
-        yield lambda done, total, label: None
-        return
-    columns = (
-        TextColumn("{task.description}", markup=False),
-        BarColumn(),
-        TaskProgressColumn(),
-        TimeElapsedColumn(),
-        TextColumn("left"),
-        TimeRemainingColumn(),
-    )
-    with Progress(*columns, console=console, transient=True) as display:
-        task = display.add_task("compiling", total=None)
-
-        def advance(done: int, total: int, label: str) -> None:
-            display.update(task, completed=done, total=total, description=label)
-
-        yield advance
-
-
 def _show(report: Report, stream: TextIO) -> None:
     """Print the table, the notes of each row and what is not as expected."""
     from stepbias.verify.screen import mutant_table, report_table, row_notes
 
-    console = _console(stream)
+    console = console_on(stream)
     console.print(report_table(report, narrow=console.width < _NARROW))
     for row in report.rows:
         console.print()
@@ -138,6 +85,16 @@ def _stepbias(
     ] = False,
 ) -> None:
     """Measure whether the modified equations of optimizers are right."""
+    forgive_letters()
+
+
+def _one_claim(name: str) -> Claim:
+    from stepbias.verify.registry import find
+
+    chosen = find(name)
+    if len(chosen) != 1:
+        raise ValueError(f"CLAIM = {name!r} names {len(chosen)} claims; accepted: the id of one")
+    return chosen[0]
 
 
 @app.command()
@@ -149,7 +106,7 @@ def verify(
     mutants: Annotated[
         bool, typer.Option("--mutants", help="Also run the wrong variants, which must be refuted.")
     ] = False,
-    seed: Annotated[int, typer.Option(min=0, help="Seed of the random problems.")] = 0,
+    seed: Annotated[int, typer.Option(min=0, max=_SEEDS, help="Seed of the random problems.")] = 0,
     device: Annotated[Device, typer.Option(help="Where the kernels run.")] = "cpu",
     out: Annotated[
         Path | None, typer.Option(metavar="DIR", file_okay=False, help="Store the run there.")
@@ -163,15 +120,20 @@ def verify(
     ] = None,
 ) -> None:
     """Run claims and print one row a claim."""
-    with _usage():
+    with usage():
         if json not in (None, "-"):  # refused before the run, not after it
             if not json or Path(json).is_dir():
                 raise ValueError(f"--json: {json!r} is not the name of a file")
             if not Path(json).absolute().parent.is_dir():
                 raise ValueError(f"--json: the folder of {json!r} does not exist")
-        from stepbias.verify.runner import run_claims
+        from stepbias.verify.registry import find
 
-        with _progress() as progress:
+        find(claims or None)
+        from stepbias.verify.runner import check_device, run_claims
+
+        check_device(device)
+    with running():
+        with progress_bar() as progress:
             report = run_claims(
                 claims or None,
                 profile=profile,
@@ -182,12 +144,14 @@ def verify(
                 workers=workers,
                 progress=progress,
             )
-        # The table first: a disk that is full must not cost the run.
-        _show(report, sys.stderr if json == "-" else sys.stdout)
-        if json == "-":
-            sys.stdout.write(report.json())
-        elif json is not None:
-            report.to_json(json)
+        # The file first, and the table also where the disk is full: neither must cost the other.
+        try:
+            if json == "-":
+                print_json(report.json())
+            elif json is not None:
+                report.to_json(json)
+        finally:
+            _show(report, sys.stderr if json == "-" else sys.stdout)
     raise typer.Exit(0 if report.ok else 1)
 
 
@@ -199,7 +163,7 @@ def list_claims(
     json: Annotated[bool, typer.Option("--json", help="As JSON on standard output.")] = False,
 ) -> None:
     """List the claims."""
-    with _usage():
+    with running():
         from stepbias.verify.registry import claims
 
         chosen = [claim for claim in claims() if claim.slip or not slips]
@@ -210,7 +174,7 @@ def list_claims(
                 | {"assumptions": list(claim.assumptions), "mutants": list(claim.mutants)}
                 for claim in chosen
             ]
-            typer.echo(json_text.dumps(entries, ensure_ascii=False, indent=2))
+            print_json(json_text.dumps(entries, ensure_ascii=False, indent=2) + "\n")
             return
         if not chosen:
             typer.echo("this version has no misprints among its claims")
@@ -226,7 +190,7 @@ def list_claims(
         for claim in chosen:
             texts = (claim.id, claim.source, claim.statement, claim.expected)
             table.add_row(*(Text(text) for text in texts), str(len(claim.mutants)))
-        _console(sys.stdout).print(table)
+        console_on(sys.stdout).print(table)
 
 
 @app.command()
@@ -239,12 +203,13 @@ def report(
     ] = "html",
 ) -> None:
     """Render a stored run."""
-    with _usage():
+    with usage():
         from stepbias.verify.report import Report
 
         stored = Report.load(directory)
+    with running():
         if format == "json":
-            sys.stdout.write(stored.json())
+            print_json(stored.json())
             return
         suffix, write = {
             "html": ("html", stored.to_html),
@@ -259,19 +224,25 @@ def report(
 @app.command()
 def replay(
     claim: Annotated[str, typer.Argument(metavar="CLAIM", help="Id of the claim.")],
-    seed: Annotated[int, typer.Option(min=0, help="Seed of the run.")],
+    seed: Annotated[int, typer.Option(min=0, max=_SEEDS, help="Seed of the run.")],
     problem: Annotated[int, typer.Option(min=0, help="Number of the problem in the run.")],
     profile: Annotated[Profile, typer.Option(help="Profile of the run.")] = "quick",
 ) -> None:
     """Run one problem of a claim again and print all of it."""
-    with _usage():
+    with usage():
+        _one_claim(claim)
+    with running():
         from stepbias.verify import wording
         from stepbias.verify.report import Report
+        from stepbias.verify.runner import NoSuchProblemError
         from stepbias.verify.runner import replay as run_again
         from stepbias.verify.screen import points_table
 
-        row = run_again(claim, seed=seed, problem=problem, profile=profile)
-        console = _console(sys.stdout)
+        try:
+            row = run_again(claim, seed=seed, problem=problem, profile=profile)
+        except NoSuchProblemError as error:
+            refuse(str(error), error)
+        console = console_on(sys.stdout)
         for heading, text in (
             ("claim", row.id),
             ("source", row.source),
@@ -298,37 +269,52 @@ def instruments(
         str, typer.Argument(metavar="CLAIM", help="Id of a claim that is confirmed.")
     ] = "adam-inside/global-order",
     profile: Annotated[Profile, typer.Option(help="How many problems and step sizes.")] = "quick",
-    seed: Annotated[int, typer.Option(min=0, help="Seed of the random problems.")] = 0,
+    seed: Annotated[int, typer.Option(min=0, max=_SEEDS, help="Seed of the random problems.")] = 0,
     workers: Annotated[
         int | None, typer.Option(min=1, help="Threads (default: one for each core).")
     ] = None,
 ) -> None:
-    """Judge a claim with broken instruments: none may confirm it (exit status 1: one did)."""
-    with _usage():
-        from stepbias.verify.instruments import run_faults
+    """Judge a claim with a sound instrument and with broken ones.
+
+    Exit status 1 where the sound one does not confirm, a broken one does, or a fault that should act is seen on no problem.
+    """
+    with usage():
+        _one_claim(claim)
+    with running():
+        from stepbias.verify.instruments import NothingShownError, run_faults
         from stepbias.verify.screen import fault_table
 
-        with _progress() as progress:
-            rows = run_faults(claim, profile, seed, workers=workers, progress=progress)
-        _console(sys.stdout).print(fault_table(rows))
-    raise typer.Exit(1 if any(row.survived for row in rows) else 0)
+        try:
+            with progress_bar() as progress:
+                rows = run_faults(claim, profile, seed, workers=workers, progress=progress)
+        except NothingShownError as error:
+            typer.echo(f"stepbias: {error}", err=True)
+            raise typer.Exit(1) from error
+        console = console_on(sys.stdout)
+        console.print(fault_table(rows))
+        failures = [f"{row.name}: {row.failure}" for row in rows if row.failure]
+        for line in failures:
+            console.print(f"not as expected: {line}", markup=False)
+    raise typer.Exit(1 if failures else 0)
 
 
 @app.command()
 def search(
     claim: Annotated[str, typer.Argument(metavar="CLAIM", help="Id of the claim.")],
     examples: Annotated[int, typer.Option(min=1, help="How many settings to try.")] = 200,
-    seed: Annotated[int, typer.Option(min=0, help="Seed of the search.")] = 0,
+    seed: Annotated[int, typer.Option(min=0, max=_SEEDS, help="Seed of the search.")] = 0,
     out: Annotated[
         Path | None,
         typer.Option(metavar="DIR", file_okay=False, help="Store what was found there."),
     ] = None,
 ) -> None:
     """Search for a counter-example to a claim (exit status 1: one was found)."""
-    with _usage():
+    with usage():
+        _one_claim(claim)
+    with running():
         from stepbias.verify.search import search as search_for
 
-        with _progress() as progress:
+        with progress_bar() as progress:
             result = search_for(claim, examples=examples, seed=seed, out=out, progress=progress)
         for line in result.lines():
             typer.echo(line)

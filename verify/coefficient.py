@@ -21,6 +21,7 @@ from stepbias.theory.schedules import IID, Reshuffled, resolve
 from stepbias.theory.variants import LEADING, of_order
 from stepbias.verify.extrapolation import FEWEST, RATIO, Limit, limit
 from stepbias.verify.fit import MEMORY_LIMIT
+from stepbias.verify.integrity import failures
 from stepbias.verify.orders import default_steps
 from stepbias.verify.sweep import ladder, sweep
 
@@ -223,6 +224,19 @@ def _excess(found: Limit) -> float:
     return float(np.max(np.abs(found.value) / np.maximum(found.bound, tiny), initial=0.0))
 
 
+def _withhold(judged: Coefficient, broken: Sequence[str]) -> Coefficient:
+    """No verdict from a measurement that fails the instrument's own checks, whose failures are told here (B strings, empty where there are none)."""
+    reasons = [f"the instrument fails its own check: {one}" if one else "" for one in broken]
+    return replace(
+        judged,
+        verdict=tuple(
+            "inconclusive" if told else verdict
+            for told, verdict in zip(reasons, judged.verdict, strict=True)
+        ),
+        reason=tuple(told or reason for told, reason in zip(reasons, judged.reason, strict=True)),
+    )
+
+
 def leading_coefficient(
     optimizer: Any,
     loss: Any,
@@ -256,6 +270,7 @@ def leading_coefficient(
     Returns
     -------
     Coefficient
+        Inconclusive, whatever the value, where the measurement fails one of the instrument's own checks.
 
     Raises
     ------
@@ -302,6 +317,9 @@ def leading_coefficient(
     judged = judge_coefficient(
         found.h, found.difference, found.floor, scale, power, memory=found.memory
     )
+    broken = failures(found.integrity)
+    if any(broken):
+        judged = _withhold(judged, broken)
     return judged.problem(0) if ensemble.single else judged
 
 

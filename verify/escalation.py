@@ -13,8 +13,9 @@ from stepbias.kernels.trajectories import iterate
 from stepbias.kernels.trajectory import CLASSICAL
 from stepbias.theory.arithmetic import Arithmetic, second
 from stepbias.theory.claim import Claim
+from stepbias.theory.plain_losses import PlainLoss
 from stepbias.verify.cells import Cell
-from stepbias.verify.certificate import certificate, replica_data
+from stepbias.verify.certificate import certificate, coefficient_data, replica_data
 from stepbias.verify.dropped_problems import CROSSING
 from stepbias.verify.fit import OrderFit, Verdict
 from stepbias.verify.observe import observe
@@ -22,7 +23,7 @@ from stepbias.verify.orders import LEVEL
 from stepbias.verify.problems import losses_of, starts_of
 from stepbias.verify.relabelling import sweep_cell
 from stepbias.verify.second_arithmetic import Replica, Setting, affordable, loss_in, replicate
-from stepbias.verify.summary import DISAGREE, UnitResult
+from stepbias.verify.summary import DISAGREE, NOT_ZERO, UnitResult
 from stepbias.verify.sweep import Sweep, sweep
 
 # Every step count of the run is multiplied by this.
@@ -32,6 +33,9 @@ _FINER = 4
 _TIGHT = 4096
 # Share of the measured difference by which the two arithmetics may differ beyond the known floor: what a known error may be elsewhere.
 AGREEMENT = 0.01
+# A coefficient that refutes may be far smaller than that. The arithmetics may then differ, per component and divided by h, by this share of what the
+# coefficient exceeds its bound by: a fault of the kernels of the size that would be needed is four times as large.
+EXPLAINED = 0.25
 # What the second arithmetic may take, by a rough count of its operations.
 _SECONDS = 5.0
 # Step counts it may use beside those of the escalation, where these are too many for it.
@@ -120,6 +124,8 @@ def escalate(
 ) -> Escalation:
     """Measure draw ``number`` of a cell again, alone: steps four times finer, a tighter solver, and a second arithmetic at one number of steps.
 
+    A refutation by the coefficient of h is compared at two numbers of steps, and within a share of that coefficient.
+
     Parameters
     ----------
     claim : Claim
@@ -129,7 +135,7 @@ def escalate(
     command : str, optional
         What the certificate names to repeat the measurement; None: a call of this function.
     level : float
-        Level of the fit.
+        Level of the slope's fit; the coefficient is judged by a bound that has none.
 
     Returns
     -------
@@ -140,15 +146,25 @@ def escalate(
     steps = [_FINER * n for n in cell.steps]
     found = problem.ladder(steps)
     arrays = {field.name: getattr(found, field.name) for field in fields(found)}
-    fit = UnitResult(replace(cell, steps=tuple(steps)), arrays, level=level).fits(claim)[0]
+    result = UnitResult(replace(cell, steps=tuple(steps)), arrays, level=level)
+    fit = result.fits(claim)[0]
     if fit.verdict != "refuted":
         return Escalation(fit)
+    coefficient = None
+    if fit.reason.startswith(NOT_ZERO):
+        coefficient = coefficient_data(result.coefficient.problem(0), float(found.memory[0]))
     numbers = second()
-    replica, words = _replica(problem, numbers, steps)
-    first = problem.single(replica.steps)
-    disagreement = compare(replica, first, numbers)
-    if disagreement:
-        return Escalation(replace(fit, verdict="inconclusive", reason=disagreement))
+    loss, words = loss_in(problem.loss, numbers)
+    compared = []
+    for count in _counts(problem, numbers, steps, twice=coefficient is not None):
+        replica, kernels = _replica(problem, numbers, loss, count), problem.single(count)
+        disagreement = compare(replica, kernels, numbers)
+        if coefficient is not None and not disagreement:
+            disagreement = compare_coefficient(replica, kernels, coefficient, numbers)
+        if disagreement:
+            return Escalation(replace(fit, verdict="inconclusive", reason=disagreement))
+        sizes = float(kernels.error[0, 0]), float(kernels.floor[0, 0])
+        compared.append(replica_data(numbers, words, replica, *sizes, problem.substeps))
     finest = max(steps)
     made = certificate(
         claim,
@@ -161,22 +177,28 @@ def escalate(
         iterate=_last_iterate(problem, finest),
         difference=problem.single(finest).difference[0, 0],
         command=command or _command(claim, cell, number),
+        coefficient=coefficient,
     )
-    kernels = float(first.error[0, 0]), float(first.floor[0, 0])
-    other = replica_data(numbers, words, replica, *kernels, problem.substeps)
-    return Escalation(fit, {**made, "second": other})
+    others = {"others": compared[1:]} if compared[1:] else {}
+    return Escalation(fit, {**made, "second": compared[0] | others})
 
 
-def _replica(problem: _Problem, numbers: Arithmetic, steps: list[int]) -> tuple[Replica, str]:
-    """The second arithmetic at the largest number of steps that it can afford, and how it gets its derivatives."""
-    cell, claim = problem.cell, problem.claim
+def _counts(
+    problem: _Problem, numbers: Arithmetic, steps: list[int], *, twice: bool
+) -> tuple[int, ...]:
+    """The largest number of steps that the second arithmetic can afford, and half of it where a coefficient has to be compared ``twice``."""
     few = [n for n in _FEW if n < min(steps)]
-    leading = claim.variant.bias == 0.0
+    leading = problem.claim.variant.bias == 0.0
     count = affordable(
         [*few, *steps], problem.loss, numbers, _SECONDS, leading, substeps=problem.substeps
     )
-    loss, words = loss_in(problem.loss, numbers)
-    found = replicate(
+    return (count, count // 2) if twice else (count,)
+
+
+def _replica(problem: _Problem, numbers: Arithmetic, loss: PlainLoss, count: int) -> Replica:
+    """The second arithmetic at one number of steps, on the cell's own schedule."""
+    cell, claim = problem.cell, problem.claim
+    return replicate(
         numbers,
         Setting.of(cell.optimizer()),
         loss,
@@ -187,7 +209,6 @@ def _replica(problem: _Problem, numbers: Arithmetic, steps: list[int]) -> tuple[
         local=problem.local,
         substeps=problem.substeps,
     )
-    return found, words
 
 
 def compare(replica: Replica, kernels: Sweep, numbers: Arithmetic) -> str:
@@ -205,6 +226,41 @@ def compare(replica: Replica, kernels: Sweep, numbers: Arithmetic) -> str:
     return (
         f"{DISAGREE}: error {error:.6g} in the kernels, {other:.6g} in {numbers.name}, at {replica.steps} steps; "
         f"they differ by {gap:.2g}, allowed {allowed:.2g}"
+    )
+
+
+def compare_coefficient(
+    replica: Replica, kernels: Sweep, coefficient: dict[str, Any], numbers: Arithmetic
+) -> str:
+    """Why a refutation by the coefficient of h^q may be the kernels' fault, or nothing.
+
+    Parameters
+    ----------
+    replica : Replica
+    kernels : Sweep
+        At the same number of steps.
+    coefficient : dict
+        From :func:`stepbias.verify.certificate.coefficient_data`.
+    numbers : Arithmetic
+        Of the replica.
+
+    Notes
+    -----
+    For every component that refutes, |difference of the kernels - difference of the second arithmetic| / h^q has to stay below `EXPLAINED` times
+    |coefficient| - bound. Both take the same steps by the same methods, so that solver errors cancel and rounding remains.
+    """
+    value, bound = np.abs(coefficient["value"]), np.array(coefficient["bound"])
+    refutes = value > coefficient["factor"] * bound
+    vector = (replica.iterate - replica.flow).astype(np.float64)
+    gap = np.abs(vector - kernels.difference[0, 0]) / kernels.h[0, 0] ** coefficient["power"]
+    allowed = EXPLAINED * (value - bound)
+    apart = refutes & ~(gap <= allowed)  # a NaN disagrees
+    if not apart.any():
+        return ""
+    i = int(np.argmax(apart))
+    return (
+        f"{DISAGREE}: coefficient of h^{coefficient['power']}, component {i}: kernels and {numbers.name} differ by {gap[i]:.2g} "
+        f"at {replica.steps} steps, allowed {allowed[i]:.2g}, a share of {EXPLAINED:g} of the {value[i]:.3g} beyond the bound {bound[i]:.2g}"
     )
 
 

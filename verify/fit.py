@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING, Any, Literal, NamedTuple
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from stepbias.verify.fit_input import Points, Status, check_input, choose_points
+from stepbias.verify.fit_input import Points, Status, check_input, choose_points, floats
 from stepbias.verify.fit_pool import Pooled, pool_orders
 from stepbias.verify.fit_slopes import SMALLEST_ORDER, falls_away, levels_off, local_slopes
 from stepbias.verify.fit_windows import MODELS, SMALLEST_WINDOW, Estimate, constant, estimate
@@ -140,7 +140,7 @@ def fit_order(
     expected : float
         The claimed order, positive. A higher order confirms too, unless `exact`.
     exact : bool
-        Two-sided claim: the order is `expected`.
+        Two-sided claim: the order is `expected`. Nothing but True and False is accepted.
     floor : (H,) array or float, optional
         Known absolute size of the solver and rounding error in each entry. Points where it
         exceeds 1 % of the error are not usable; below, it widens the interval. None: not known.
@@ -166,19 +166,19 @@ def fit_order(
         An error that levels off, or starts to grow, after it fell is no refutation unless both its
         floor and `memory` are given; one that grows or stays the same from the coarsest step on is.
         Fewer than four usable points, or usable steps spanning less than a factor of 4, are always
-        inconclusive. An error that is exactly zero everywhere with a floor *given* as zero is
-        O(h^p) for every p and confirms a one-sided claim.
+        inconclusive. An error that is exactly zero at four steps or more, spanning that factor, with
+        a floor *given* as zero is O(h^p) for every p and confirms a one-sided claim.
 
     Raises
     ------
     ValueError, TypeError
-        For shapes that differ, h not positive or with duplicates, negative floors or sampling
-        errors, a level outside (0, 1), `expected` or `memory` not positive.
+        For shapes that differ, masked entries, h not positive or with duplicates, negative floors or
+        sampling errors, a level outside (0, 1), `expected` or `memory` not positive, `exact` no bool.
     """
-    given = np.asarray(h)
+    given = floats("h", h)
     if given.ndim != 1:
         raise ValueError(f"h must be one-dimensional, got shape {given.shape}")
-    values = np.asarray(error)
+    values = floats("error", error)
     if values.shape != given.shape:
         raise ValueError(f"error must have the shape of h, {given.shape}, got {values.shape}")
     return fit_orders(given, values[None], expected, exact, floor, level, memory, sampling)[0]
@@ -210,7 +210,7 @@ def fit_orders(
     -------
     list of B `OrderFit`
     """
-    data = check_input(h, error, expected, floor, level, memory, sampling)
+    data = check_input(h, error, expected, floor, level, memory, sampling, exact)
     points = choose_points(data)
     count = points.usable
     span = np.exp(np.take_along_axis(points.x, np.maximum(count - 1, 0)[:, None], 1)[:, 0])
@@ -369,7 +369,12 @@ def _too_few(points: Points, b: int, claim: _Claim, common: dict[str, Any]) -> O
     order, interval, size = float(slopes[-1]) if len(slopes) else np.nan, (-np.inf, np.inf), np.nan
     dropped = Counter(int(s) for s in status)
     zero = dropped[Status.ZERO] == len(status)
-    if zero and claim.floor_known and not common["floor"].any() and not claim.exact:
+    span = float(common["h"].max() / common["h"].min())
+    if zero and len(status) >= SMALLEST_WINDOW and span < SMALLEST_SPAN * (1.0 - 1e-9):
+        reason = f"the error is exactly zero, but the steps span only a factor {span:.3g}, needs 4"
+    elif zero and len(status) < SMALLEST_WINDOW:
+        reason = f"only {len(status)} points, all exactly zero, needs {SMALLEST_WINDOW}"
+    elif zero and claim.floor_known and not common["floor"].any() and not claim.exact:
         verdict, order, interval, size = "confirmed", np.inf, (np.inf, np.inf), 0.0
         reason = "the error is identically zero with a floor stated as zero: O(h^p) for every p"
     elif dropped[Status.FLOOR] + dropped[Status.ZERO] == len(status):

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
-from typing import ClassVar, NamedTuple
+from typing import Any, ClassVar, NamedTuple
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
+
+from stepbias.theory.checks import rectangular
 
 # Points whose known floor exceeds this share of the error are not usable.
 FLOOR_LIMIT = 0.01
@@ -57,16 +59,29 @@ class Points(NamedTuple):
     status: NDArray[np.int64]  # in the input's order
 
 
-def _floats(name: str, value: ArrayLike) -> NDArray[np.float64]:
-    array = np.asarray(value)
+def floats(name: str, value: Any) -> NDArray[np.float64]:
+    """``value`` as a float64 array; entries that are masked have no value and are refused."""
+    _refuse_masks(name, value)
+    array = rectangular(name, value, "an array of real numbers, every row of the same length")
     if array.dtype.kind not in "fiu":
         raise TypeError(f"{name} must be real numbers, got dtype {array.dtype}")
     return array.astype(np.float64)
 
 
+def _refuse_masks(name: str, value: Any) -> None:
+    rows = value if isinstance(value, list | tuple) else [value]
+    for row in rows:
+        if isinstance(row, list | tuple):
+            _refuse_masks(name, row)
+        elif np.ma.is_masked(row):
+            raise ValueError(
+                f"{name} has masked entries; accepted: plain numbers (error marks unusable points by NaN)"
+            )
+
+
 def _per_entry(name: str, value: ArrayLike | None, shape: tuple[int, ...]) -> NDArray[np.float64]:
     """Broadcast a non-negative number, (H,) or (B, H) to (B, H); zeros for None."""
-    array = np.zeros(1) if value is None else _floats(name, value)
+    array = np.zeros(1) if value is None else floats(name, value)
     try:
         array = np.broadcast_to(array, shape)
     except ValueError:
@@ -86,9 +101,10 @@ def check_input(
     level: float,
     memory: ArrayLike | None,
     sampling: ArrayLike | None,
+    exact: bool = False,
 ) -> FitInput:
     """Broadcast to (B, H) and reject what no fit can use; see `fit_orders`."""
-    steps, errors = _floats("h", h), _floats("error", error)
+    steps, errors = floats("h", h), floats("error", error)
     if errors.ndim != 2 or errors.shape[1] == 0:
         raise ValueError(f"error must have shape (B, H) with H > 0, got {errors.shape}")
     if steps.shape not in (errors.shape, errors.shape[1:]):
@@ -107,13 +123,15 @@ def check_input(
             raise TypeError(f"{name} must be a number, got {value!r}")
         if not low < value < high:
             raise ValueError(f"{name} must lie strictly between {low} and {high}, got {value}")
+    if not isinstance(exact, bool | np.bool_):
+        raise TypeError(f"exact must be True or False, got {exact!r} (a floor is named: floor=...)")
     floors = _per_entry("floor", floor, errors.shape)
     noise = _per_entry("sampling", sampling, errors.shape)
     if not np.isfinite(noise).all():
         raise ValueError(f"sampling must be finite, got {noise[~np.isfinite(noise)].flat[0]}")
     kappa = None
     if memory is not None:
-        kappa = _floats("memory", memory)
+        kappa = floats("memory", memory)
         if kappa.ndim > 1 or (kappa.ndim == 1 and kappa.shape != errors.shape[:1]):
             raise ValueError(f"memory must be a number or {errors.shape[:1]}, got {kappa.shape}")
         if not (np.isfinite(kappa) & (kappa > 0.0)).all():

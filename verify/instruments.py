@@ -12,6 +12,9 @@ What each fault does to iterate - flow, and so what the judge alone can see of i
 - Hessian-vector products 1 % too long are the bias term times 1.01: an error of one hundredth of the bias at order h, seen where h^2 is smaller.
 - A start off by 1e-6 is an error of order 0, seen where h^2 is smaller than 1e-6.
 - Quadratic losses satisfy the theorem. Nothing is wrong with their errors; they say nothing about third derivatives.
+
+Of local defects Euler's method and the products are one order higher, and a start cannot be wrong: every step starts on the flow. :func:`cannot_show` says
+where a fault has nothing to show; anywhere else it has to be seen.
 """
 
 from __future__ import annotations
@@ -37,10 +40,12 @@ from stepbias.theory.checks import choice, whole
 from stepbias.theory.claim import Claim
 from stepbias.verify.cells import PROFILES, Cell
 from stepbias.verify.fit import DELTA
+from stepbias.verify.observe import observe
 from stepbias.verify.problems import SURVEY_STEPS, Draw, cells_of, draw
 from stepbias.verify.registry import find
-from stepbias.verify.relabelling import copies, sweep_cell
+from stepbias.verify.relabelling import copies
 from stepbias.verify.rows import Verdict
+from stepbias.verify.second_look import look_again
 from stepbias.verify.store import Arrays
 from stepbias.verify.summary import UnitResult, summarise
 from stepbias.verify.sweep import Sweep
@@ -70,6 +75,14 @@ FAULTS: tuple[Fault, ...] = (
 )
 
 
+# How many times the least visible move a fault of known size has to be before it must be seen: its size is an estimate.
+_CLEARLY = 2.0
+
+
+class NothingShownError(RuntimeError):
+    """The sound instrument does not confirm the claim, so that broken ones prove nothing."""
+
+
 @dataclass(frozen=True)
 class FaultRow:
     """Outcome of one broken instrument.
@@ -93,6 +106,8 @@ class FaultRow:
     reason : str
     order : float
         Median over the problems.
+    silent : str
+        Why the fault cannot be visible on these problems; empty if it should be, or is.
     """
 
     name: str
@@ -104,6 +119,19 @@ class FaultRow:
     missed: int
     reason: str
     order: float
+    silent: str = ""
+
+    @property
+    def failure(self) -> str:
+        """What the row shows against the judge or the fault, in words; empty if nothing.
+
+        Where the slopes alone no longer confirm what they do for the sound instrument, the fault was seen, whether it is visible or spoils the floors.
+        """
+        if self.survived:
+            return f"confirmed, although the fault is visible on {self.visible} problems"
+        if not self.visible and not self.silent and self.unchecked == "confirmed":
+            return "visible on no problem, although it should be: nothing was tested"
+        return ""
 
     @property
     def survived(self) -> bool:
@@ -157,7 +185,7 @@ def measure_fault(claim: Claim, cell: Cell, drawn: Draw, fault: Fault | None) ->
     """A cell's problems, measured with a broken instrument (None: the sound one)."""
     if fault is not None:
         drawn = _broken_draw(cell, drawn, fault)
-    found = sweep_cell(cell, drawn.loss, drawn.theta0, cell.steps, claim.variant, fault=fault)
+    found = observe(claim, cell, drawn.loss, drawn.theta0, cell.steps, fault=fault)
     return UnitResult(cell, _arrays(drawn, found))
 
 
@@ -166,17 +194,92 @@ def _unchecked(unit: UnitResult) -> UnitResult:
     return UnitResult(unit.cell, {k: v for k, v in unit.arrays.items() if k not in checks})
 
 
-def _visible(sound: UnitResult, broken: UnitResult, expected: float) -> NDArray[np.bool_]:
-    """Where the fault moves the end point by more than the sound measurement's uncertainty and a fifth of its error, at a lower order than the claimed one."""
+def _least(sound: UnitResult, step: int) -> NDArray[np.float64]:
+    """The least visible move of every problem: ten floors, and a fifth of the error."""
+    a = sound.arrays
+    return np.asarray(np.maximum(VISIBLE * a["floor"][:, step], 2.0 * DELTA * a["error"][:, step]))
+
+
+def _visible(claim: Claim, sound: UnitResult, broken: UnitResult) -> NDArray[np.bool_]:
+    """Where the fault moves the measured quantity by more than the sound measurement's uncertainty and a fifth of its error, at a lower order than claimed.
+
+    That is the end point of global errors; elsewhere, where the largest defect or a step is what is measured, that number itself.
+    """
     a, b = sound.arrays, broken.arrays
+    expected = claim.expected_order
     h = a["h"][0]
     finest = int(np.argmin(h))
     coarser = int(np.argmin(np.abs(np.log(h / (_WIDE * h[finest])))))
-    moved = np.linalg.norm(a["difference"] - b["difference"], axis=-1)
-    least = np.maximum(VISIBLE * a["floor"][:, finest], 2.0 * DELTA * a["error"][:, finest])
+    if claim.kind == "global":
+        moved = np.linalg.norm(a["difference"] - b["difference"], axis=-1)
+    else:
+        moved = np.abs(a["error"] - b["error"])
+    least = _least(sound, finest)
     # half an order between a move of the claimed order and one of the order below
     fading = (h[finest] / h[coarser]) ** (expected - 0.5) * moved[:, coarser]
     return np.asarray((moved[:, finest] > least) & (moved[:, finest] > fading))
+
+
+def _size(claim: Claim, fault: Fault, steps: int) -> float:
+    """About how far a fault of known size moves the measured quantity: an offset as it is, float32 by 3e-8 a step at random."""
+    if fault.single:
+        return 3e-8 * (1.0 if claim.kind == "local" else float(np.sqrt(steps)))
+    return fault.start
+
+
+def _effect(claim: Claim, cell: Cell, fault: Fault) -> float:
+    """The order in h of what a fault adds to the measured quantity; 0 for a fault of known size."""
+    one_step = 1.0 if claim.kind == "local" else 0.0
+    if fault.method is not None or fault.products != 1.0:
+        return 1.0 + one_step
+    if fault.late_step and cell.batches == 1 and claim.algorithm == "adam":
+        return 2.0  # with bias correction only the memory of the first steps tells one step number from the next
+    return 1.0 if fault.late_schedule or fault.late_step else 0.0
+
+
+def cannot_show(claim: Claim, sound: UnitResult, fault: Fault) -> str:
+    """Why a fault cannot be visible on a cell's problems; empty if it should be.
+
+    Parameters
+    ----------
+    claim : Claim
+    sound : UnitResult
+        The cell, measured with the sound instrument.
+    fault : Fault
+
+    Returns
+    -------
+    str
+    """
+    cell = sound.cell
+    if fault.quadratic:
+        return ""
+    if fault.late_schedule and cell.batches == 1:
+        return "the full batch has no schedule"
+    if fault.start and claim.kind == "local":
+        return "every step starts on the flow"
+    if fault.products != 1.0 and claim.variant.bias == 0.0:
+        return "the leading field has no Hessian-vector products"
+    if claim.kind == "resolving-step":
+        # error / h is of order one there, and h at least 1e-4
+        return "it moves the step by the same factor at every epsilon, or far less than the error there"
+    solver = fault.method is not None or fault.products != 1.0
+    if cell.kind == "no-sign-change" and cell.beta == cell.rho and solver:
+        return "with one memory and epsilon near 0 the field is a sign: constant, and without an O(h) term"
+    order = _effect(claim, cell, fault)
+    if order >= claim.expected_order:
+        return f"what it adds is of order h^{order:g}, which the claim allows"
+    finest = int(np.argmin(sound.arrays["h"][0]))
+    size = _size(claim, fault, max(cell.steps))
+    if order == 0.0 and not np.any(size > _CLEARLY * _least(sound, finest)):
+        return f"about {size:.0e} is too little beside the errors of these steps"
+    return ""
+
+
+def _silent(claim: Claim, sound: Sequence[UnitResult], fault: Fault) -> str:
+    """Why a fault cannot be visible on any problem, cell by cell; empty if it should be on some."""
+    reasons = [cannot_show(claim, unit, fault) for unit in sound]
+    return "; ".join(dict.fromkeys(reasons)) if all(reasons) else ""
 
 
 def fault_row(
@@ -194,24 +297,36 @@ def fault_row(
     alone = summarise(claim, [_unchecked(unit) for unit in broken], seed)
     visible = np.concatenate(
         [
-            np.ones(b.problems, dtype=bool)
-            if fault.quadratic
-            else _visible(a, b, claim.expected_order)
+            np.ones(b.problems, dtype=bool) if fault.quadratic else _visible(claim, a, b)
             for a, b in zip(sound, broken, strict=True)
         ]
     )
     confirmed = np.array([fit.verdict == "confirmed" for b in broken for fit in b.fits(claim)])
+    seen = int(visible.sum())
     return FaultRow(
         name=fault.name,
         what=fault.what,
         verdict=row.verdict,
         unchecked=alone.verdict,
         counts=row.counts,
-        visible=int(visible.sum()),
+        visible=seen,
         missed=int((visible & confirmed).sum()),
         reason=row.reason,
         order=row.measured,
+        silent="" if seen else _silent(claim, sound, fault),
     )
+
+
+def _require_sound(claim: Claim, sound: Sequence[UnitResult], seed: int, workers: int) -> None:
+    """Judge the sound instrument as a run does, refuted problems escalated; raise if it does not confirm."""
+    if not sound:
+        raise NothingShownError(f"{claim.id}: no admissible problem was drawn; nothing was tested")
+    look_again([(claim, sound)], "stepbias verify {claim}", workers)
+    row = summarise(claim, sound, seed)
+    if row.verdict != "confirmed":
+        raise NothingShownError(
+            f"{claim.id}: the sound instrument does not confirm it, so broken ones prove nothing: {row.verdict} ({row.reason})"
+        )
 
 
 def run_faults(
@@ -223,7 +338,7 @@ def run_faults(
     workers: int | None = None,
     progress: Progress | None = None,
 ) -> list[FaultRow]:
-    """Judge a claim with broken instruments, each on the claim's own pooled problems.
+    """Judge a claim with the sound instrument and then with broken ones, each on the claim's own pooled problems.
 
     Parameters
     ----------
@@ -246,6 +361,8 @@ def run_faults(
     ------
     ValueError, TypeError
         Naming the argument, its value and what is accepted.
+    NothingShownError
+        If no admissible problem was drawn, or the sound instrument does not confirm.
     """
     chosen = find(claim_id)
     if len(chosen) != 1:
@@ -258,6 +375,8 @@ def run_faults(
     count = thread_count() if workers is None else whole("workers", workers, 1)
     cells = [cell for cell in cells_of(claim, profile, seed) if cell.pooled]
     rows: list[FaultRow] = []
+    if progress is not None:
+        progress(0, len(faults), "sound")
     with ThreadPoolExecutor(max_workers=count) as pool:
         draws = list(pool.map(draw, cells))
         pairs = [pair for pair in zip(cells, draws, strict=True) if pair[1].numbers]
@@ -266,6 +385,7 @@ def run_faults(
             return list(pool.map(lambda pair: measure_fault(claim, pair[0], pair[1], fault), pairs))
 
         sound = measured(None)
+        _require_sound(claim, sound, seed, count)
         for fault in faults:
             if progress is not None:
                 progress(len(rows), len(faults), fault.name)

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import replace
 from functools import partial
 
 import numpy as np
 from numpy.typing import NDArray
 
+from stepbias.kernels.fault import Fault
 from stepbias.kernels.loss import Loss
 from stepbias.kernels.measure import Method
 from stepbias.kernels.trajectory import CLASSICAL, HEUN
@@ -58,6 +60,7 @@ def observe(
     theta0: Floats,
     steps: tuple[int, ...],
     variant: Variant | None = None,
+    fault: Fault | None = None,
 ) -> Sweep:
     """Measure problems of a cell as their claim asks.
 
@@ -70,6 +73,8 @@ def observe(
         Step counts; for a resolving-step claim those of the largest epsilon.
     variant : Variant, optional
         The field of the flow; None: the claim's.
+    fault : Fault, optional
+        Break the measurement on purpose. A method of the fault's own takes the place of the claim's.
 
     Returns
     -------
@@ -78,11 +83,17 @@ def observe(
     """
     field = claim.variant if variant is None else variant
     if claim.kind == "resolving-step":
-        return _resolving_steps(cell, loss, theta0, steps, field)
+        return _resolving_steps(cell, loss, theta0, steps, field, fault)
     if cell.kind in CROSSING:
-        method = kink_method if cell.kind in KINKED else crossing_method
-        return sweep_cell(cell, loss, theta0, steps, field, method=method)
-    return sweep_cell(cell, loss, theta0, steps, field, kind=claim.kind)
+        method = _method(kink_method if cell.kind in KINKED else crossing_method, fault)
+        return sweep_cell(cell, loss, theta0, steps, field, method=method, fault=fault)
+    return sweep_cell(cell, loss, theta0, steps, field, kind=claim.kind, fault=fault)
+
+
+def _method(own: Callable[[int], Method], fault: Fault | None) -> Callable[[int], Method]:
+    """The claim's method, or that of a fault which replaces the solver."""
+    broken = None if fault is None else fault.method
+    return own if broken is None else lambda steps: broken
 
 
 def resolving_step(h: Floats, error: Floats, level: float) -> tuple[float, int]:
@@ -110,7 +121,12 @@ def resolving_step(h: Floats, error: Floats, level: float) -> tuple[float, int]:
 
 
 def _resolving_steps(
-    cell: Cell, loss: Loss, theta0: Floats, steps: tuple[int, ...], variant: Variant
+    cell: Cell,
+    loss: Loss,
+    theta0: Floats,
+    steps: tuple[int, ...],
+    variant: Variant,
+    fault: Fault | None,
 ) -> Sweep:
     """The resolving step of every epsilon, at equal ratios h / sqrt(epsilon) and for one level of error / h.
 
@@ -122,8 +138,8 @@ def _resolving_steps(
     for epsilon in epsilons:
         counts = tuple(round(n * np.sqrt(cell.epsilon / epsilon)) for n in steps)
         here = replace(cell, epsilon=float(epsilon))
-        method = partial(layer_method, counts)
-        found.append(sweep_cell(here, loss, theta0, counts, variant, method=method))
+        method = _method(partial(layer_method, counts), fault)
+        found.append(sweep_cell(here, loss, theta0, counts, variant, method=method, fault=fault))
     shape = (len(theta0), len(epsilons))
     step, floor = np.full(shape, np.nan), np.zeros(shape)
     levels = _SHARE * np.max(found[0].error / found[0].h, axis=1)

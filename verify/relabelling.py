@@ -8,12 +8,16 @@ and so their mean square; the same copies serve every step size.
 
 from __future__ import annotations
 
-from dataclasses import replace
+from collections.abc import Sequence
+from dataclasses import fields, replace
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 
+from stepbias.kernels.blocks import prepare
+from stepbias.theory.optimizers import AdamFamily
+from stepbias.theory.schedules import IID
 from stepbias.theory.variants import Variant
 from stepbias.verify.integrity import worst
 from stepbias.verify.sweep import Sweep, sweep
@@ -23,14 +27,16 @@ if TYPE_CHECKING:
     from stepbias.verify.cells import Cell
 
 Floats = NDArray[np.float64]
+Integers = NDArray[np.int64]
 
 
 class Copies(NamedTuple):
     """B problems on ``each`` schedules, copies of a problem side by side; one copy: as given."""
 
     each: int
+    optimizer: AdamFamily
     loss: Loss
-    theta0: Floats
+    theta0: Any
     schedule: Any
 
 
@@ -41,18 +47,41 @@ def shifts(cell: Cell) -> int:
 
 def copies(cell: Cell, loss: Loss, theta0: Floats, steps: int) -> Copies:
     """The problems of a cell on all their schedules, for runs of up to ``steps`` steps."""
-    count, schedule = shifts(cell), cell.schedule_object()
-    if count == 1:
-        return Copies(1, loss, theta0, schedule)
-    problems = len(theta0)
+    return relabelled(cell.optimizer(), loss, theta0, cell.schedule_object(), steps)
+
+
+def relabelled(optimizer: AdamFamily, loss: Loss, theta0: Any, schedule: Any, steps: int) -> Copies:
+    """Problems on all the copies of their schedule, for runs of up to ``steps`` steps.
+
+    Parameters
+    ----------
+    optimizer, loss, theta0, schedule
+        One problem or B; checked arguments, as :func:`stepbias.kernels.blocks.prepare` accepts them. Only an :class:`IID` schedule has copies.
+    steps : int
+    """
+    if not isinstance(schedule, IID) or schedule.m == 1:
+        return Copies(1, optimizer, loss, theta0, schedule)
+    count = schedule.m
+    ensemble = prepare(optimizer, loss, theta0, 1.0, 0, schedule, "cpu")
+    repeated = np.repeat(np.arange(ensemble.problems), count)
     rows = (schedule.indices(steps) + np.arange(count)[:, None]) % count
-    repeated = np.repeat(np.arange(problems), count)
     return Copies(
         count,
+        take_optimizer(optimizer, repeated),
         loss if loss.problems is None else loss.select(repeated),
-        theta0[repeated],
-        np.tile(rows, (problems, 1)),
+        ensemble.theta0[repeated],
+        np.tile(rows, (ensemble.problems, 1)),
     )
+
+
+def take_optimizer(optimizer: AdamFamily, rows: Integers) -> AdamFamily:
+    """The optimizer of the problems ``rows``: entries of parameters that are given per problem."""
+    chosen: dict[str, Any] = {
+        one.name: np.asarray(getattr(optimizer, one.name))[rows]
+        for one in fields(optimizer)
+        if one.init and np.ndim(getattr(optimizer, one.name))
+    }
+    return replace(optimizer, **chosen) if chosen else optimizer
 
 
 def sweep_cell(
@@ -63,15 +92,28 @@ def sweep_cell(
     variant: Variant,
     **options: Any,
 ) -> Sweep:
-    """Measure problems of a cell: :func:`stepbias.verify.sweep.sweep`, one row a problem whatever its copies.
+    """Measure problems of a cell with its optimizer, horizon and schedule: :func:`sweep_copies`."""
+    schedule = cell.schedule_object()
+    return sweep_copies(
+        cell.optimizer(), loss, theta0, cell.horizon, steps, schedule, variant, **options
+    )
+
+
+def sweep_copies(
+    optimizer: AdamFamily,
+    loss: Loss,
+    theta0: Any,
+    horizon: float,
+    steps: Sequence[int],
+    schedule: Any,
+    variant: Variant,
+    **options: Any,
+) -> Sweep:
+    """Measure problems: :func:`stepbias.verify.sweep.sweep`, one row a problem whatever its copies.
 
     Parameters
     ----------
-    cell : Cell
-        Optimizer, horizon and schedule.
-    loss, theta0
-        B problems.
-    steps, variant, options
+    optimizer, loss, theta0, horizon, steps, schedule, variant, options
         As for ``sweep``.
 
     Returns
@@ -80,12 +122,12 @@ def sweep_cell(
         Over copies: ``error`` and ``floor`` root mean squares, ``difference`` the mean, ``distance`` the least, ``memory`` the largest. The floor of a
         root mean square is at most the root mean square of the floors (triangle inequality).
     """
-    given = copies(cell, loss, theta0, max(steps))
+    given = relabelled(optimizer, loss, theta0, schedule, max(steps))
     found = sweep(
-        cell.optimizer(),
+        given.optimizer,
         given.loss,
         given.theta0,
-        cell.horizon,
+        horizon,
         steps,
         given.schedule,
         variant,
@@ -95,7 +137,7 @@ def sweep_cell(
         return found
 
     def grouped(values: Floats) -> Floats:
-        return values.reshape(len(theta0), given.each, *values.shape[1:])
+        return values.reshape(-1, given.each, *values.shape[1:])
 
     return replace(
         found,

@@ -6,7 +6,7 @@ import json
 import math
 import os
 import platform
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, fields
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -48,6 +48,19 @@ def _restored(value: Any, missing: float = math.nan) -> Any:
     return missing if value is None else value
 
 
+_KINDS = {"dict": dict, "list": list, "str": str, "int": int}
+
+
+def _check_kinds(data: dict[str, Any]) -> None:
+    """Refuse a row whose entries are of another kind than :class:`Row` says: rendering would fail on them much later."""
+    for field_ in fields(Row):
+        kind = str(field_.type).partition("[")[0]
+        if kind in _KINDS and field_.name in data:
+            value = data[field_.name]
+            if not isinstance(value, _KINDS[kind]):
+                raise ValueError(f"{field_.name!r} is {value!r:.40}, which is no {field_.type}")
+
+
 def row_from_json(data: dict[str, Any]) -> Row:
     """Build a row from the dictionary that :meth:`Report.to_json` wrote.
 
@@ -60,8 +73,14 @@ def row_from_json(data: dict[str, Any]) -> Row:
     Returns
     -------
     Row
+
+    Raises
+    ------
+    KeyError, TypeError, ValueError
+        Where an entry is missing, or is no list, mapping, text or whole number though the row needs one.
     """
     data = dict(data)
+    _check_kinds(data)
     lower, upper = data["interval"]
     data["interval"] = (_restored(lower, -math.inf), _restored(upper, math.inf))
     for name in _NUMBERS:
@@ -116,15 +135,18 @@ class Report:
 
     @property
     def unexpected(self) -> list[str]:
-        """One sentence for every verdict that is not the expected one, variants included."""
+        """One sentence for every verdict that is not the expected one, and every wrong variant that is not refuted.
+
+        A variant that is visible on no problem was not tested, and refutes nothing either.
+        """
         found = []
         for row in self.rows:
             if row.verdict != row.expected_verdict:
                 found.append(f"{row.id}: {row.verdict}, expected {row.expected_verdict}")
             found += [
-                f"{row.id}: its wrong variant {mutant.name!r} is {mutant.verdict}, expected refuted"
+                f"{row.id}: its wrong variant {mutant.name!r} is {mutant.outcome}, expected refuted"
                 for mutant in row.mutants
-                if mutant.visible and mutant.verdict != "refuted"
+                if not mutant.visible or mutant.verdict != "refuted"
             ]
         return found
 
@@ -169,7 +191,7 @@ class Report:
             if not isinstance(document["rows"], list) or not isinstance(document["meta"], dict):
                 raise ValueError("rows must be a list, meta a dictionary")
             return cls([row_from_json(row) for row in document["rows"]], document["meta"])
-        except (ValueError, KeyError, TypeError, RecursionError) as error:
+        except (ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
             raise ValueError(f"{os.fspath(path)!r} is not a stepbias report: {error}") from error
 
     def save(self, directory: str | os.PathLike[str]) -> None:

@@ -20,6 +20,11 @@ class MutantRow:
     confirmed: int
     problems: int
 
+    @property
+    def outcome(self) -> str:
+        """The verdict; where the variant is visible on no problem there is none."""
+        return self.verdict if self.visible else "not tested: visible on no problem"
+
 
 @dataclass
 class Stratum:

@@ -161,6 +161,12 @@ def _results(
     return [UnitResult(cell, found[Unit(claim, cell, variant).key]) for cell in cells]
 
 
+def check_device(device: str) -> None:
+    """Refuse a device that this version cannot run on (ValueError)."""
+    if device != "cpu":
+        raise ValueError(f"device = {device!r}; accepted: 'cpu' (this version has no CUDA path)")
+
+
 def run_claims(
     ids: Sequence[str] | str | None = None,
     profile: str = "quick",
@@ -208,8 +214,7 @@ def run_claims(
         )
     choice("profile", profile, tuple(PROFILES))
     whole("seed", seed, 0, 2**63 - 1)
-    if device != "cpu":
-        raise ValueError(f"device = {device!r}; accepted: 'cpu' (this version has no CUDA path)")
+    check_device(device)
     count = thread_count() if workers is None else whole("workers", workers, 1)
     started, clock = datetime.now(UTC), time.perf_counter()
     meta = {**environment(), "seed": seed, "profile": profile, "device": device, "threads": count}
@@ -248,6 +253,10 @@ def run_claims(
     return report
 
 
+class NoSuchProblemError(ValueError):
+    """A number outside the run, or whose cell found fewer admissible problems."""
+
+
 def replay(claim_id: str, *, seed: int, problem: int, profile: str = "quick") -> Row:
     """Run one problem of a claim again, alone, and judge it alone.
 
@@ -273,7 +282,9 @@ def replay(claim_id: str, *, seed: int, problem: int, profile: str = "quick") ->
     choice("profile", profile, tuple(PROFILES))
     whole("seed", seed, 0, 2**63 - 1)
     cells = [cell for cell in cells_of(claim, profile, seed) if cell.pooled]
-    whole("problem", problem, 0, sum(cell.count for cell in cells) - 1)
+    last = sum(cell.count for cell in cells) - 1
+    if whole("problem", problem, 0) > last:
+        raise NoSuchProblemError(f"problem = {problem}; accepted: an integer from 0 to {last}")
     first = 0
     for cell in cells:
         if problem < first + cell.count:
@@ -282,7 +293,7 @@ def replay(claim_id: str, *, seed: int, problem: int, profile: str = "quick") ->
     drawn = draw(cell)
     k = problem - first
     if k >= len(drawn.numbers):
-        raise ValueError(
+        raise NoSuchProblemError(
             f"problem = {problem}: its cell found only {len(drawn.numbers)} admissible problems"
         )
     loss = drawn.loss if drawn.loss.problems is None else drawn.loss.select(np.array([k]))

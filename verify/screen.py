@@ -66,9 +66,10 @@ def fault_table(rows: Iterable[FaultRow]) -> Table:
         table.add_column(name, justify="right")
     table.add_column("reason", overflow="fold")
     for row in rows:
-        verdict = f"{row.verdict} (!)" if row.survived else row.verdict
+        verdict = f"{row.verdict} (!)" if row.failure else row.verdict
+        reason = f"cannot be seen here: {row.silent}; " if row.silent else ""
         counts = str(row.visible), str(row.missed)
-        table.add_row(row.what, verdict, row.unchecked, *counts, Text(row.reason))
+        table.add_row(row.what, verdict, row.unchecked, *counts, Text(reason + row.reason))
     return table
 
 
@@ -90,10 +91,10 @@ def mutant_table(row: Row) -> Table:
     for name in ("measured", "visible", "refuted", "confirmed", "problems"):
         table.add_column(name, justify="right")
     for mutant in row.mutants:
-        colour = "green" if mutant.verdict == "refuted" else "bold reverse red"
+        colour = "green" if mutant.outcome == "refuted" else "bold reverse red"
         table.add_row(
             Text(mutant.name),
-            Text(mutant.verdict, style=colour),
+            Text(mutant.outcome, style=colour),
             wording.number(mutant.measured),
             str(mutant.visible),
             str(mutant.refuted),

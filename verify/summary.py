@@ -29,6 +29,8 @@ from stepbias.verify.wording import UNPOOLED
 
 # Begins the reason of a problem whose escalation found the arithmetics apart: nothing is confirmed with such an instrument.
 DISAGREE = "two arithmetics disagree"
+# Begins the reason of a problem that the coefficient refutes and not the slope.
+NOT_ZERO = "the coefficient of h is not zero"
 
 # A wrong variant is visible on a problem if it moves the end point by this many times the known solver and rounding error.
 _VISIBLE = 10.0
@@ -72,7 +74,7 @@ class UnitResult:
         second = self.coefficient if has_coefficient(claim, self.cell) else None
         if second is not None:
             fits = [
-                replace(fit, verdict="refuted", reason=f"the coefficient of h is not zero: {why}")
+                replace(fit, verdict="refuted", reason=f"{NOT_ZERO}: {why}")
                 if verdict == "refuted" and fit.verdict != "refuted"
                 else fit
                 for fit, verdict, why in zip(fits, second.verdict, second.reason, strict=True)

@@ -120,6 +120,9 @@ def notes(row: Row) -> list[tuple[str, str]]:
     survivors = [m.name for m in row.mutants if m.visible and m.verdict != "refuted"]
     if survivors:
         found.append(("wrong variants not refuted", ", ".join(survivors)))
+    untested = [m.name for m in row.mutants if not m.visible]
+    if untested:
+        found.append(("wrong variants not tested: visible on no problem", ", ".join(untested)))
     return found
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import json
 import sys
 from collections.abc import Callable
@@ -13,9 +14,12 @@ from typing import Any
 import pytest
 from typer.testing import CliRunner, Result
 
+from stepbias.verify import cli, problems
 from stepbias.verify.cli import app
 from stepbias.verify.report import Report
 from stepbias.verify.rows import Row
+from stepbias.verify.runner import NoSuchProblemError
+from stepbias.verify.terminal import usage
 
 MakeRow = Callable[..., Row]
 
@@ -55,6 +59,9 @@ class Library:
         self.calls.append({"claim": claim, **options})
         return self.report.rows[0]
 
+    def find(self, ids: list[str] | str | None) -> list[FakeClaim]:
+        return [FakeClaim(name) for name in ([ids] if isinstance(ids, str) else ids or ["a", "b"])]
+
     def claims(self) -> list[FakeClaim]:
         return [FakeClaim("adam/global-order"), FakeClaim("slip/table-1", slip=True)]
 
@@ -65,7 +72,9 @@ def library(report: Report, monkeypatch: pytest.MonkeyPatch) -> Library:
     made = Library(Report(report.rows[:2], report.meta))
     runner, registry = ModuleType("runner"), ModuleType("registry")
     runner.run_claims, runner.replay = made.run_claims, made.replay  # type: ignore[attr-defined]
-    registry.claims = made.claims  # type: ignore[attr-defined]
+    runner.check_device = lambda device: None  # type: ignore[attr-defined]
+    runner.NoSuchProblemError = NoSuchProblemError  # type: ignore[attr-defined]
+    registry.claims, registry.find = made.claims, made.find  # type: ignore[attr-defined]
     monkeypatch.setitem(sys.modules, "stepbias.verify.runner", runner)
     monkeypatch.setitem(sys.modules, "stepbias.verify.registry", registry)
     return made
@@ -159,13 +168,115 @@ def test_json_into_a_folder_is_refused_before_the_run(library: Library, name: st
 
 @pytest.mark.parametrize("kind", [ValueError, TypeError])
 def test_what_the_library_refuses_is_one_line_and_status_2(
-    library: Library, kind: type[Exception]
+    library: Library, monkeypatch: pytest.MonkeyPatch, kind: type[Exception]
 ) -> None:
-    library.error = kind("ids: got 'x',\n accepts 'a'")
-    result = call("verify", "x")
+    def refuse(_: object) -> None:
+        raise kind("ids: got 'x',\n accepts 'a'")
+
+    monkeypatch.setattr(sys.modules["stepbias.verify.registry"], "find", refuse)
+    for command in ("verify x", "search x", "instruments x", "replay x --seed 1 --problem 0"):
+        result = call(*command.split())
+        assert result.exit_code == 2
+        assert result.stderr == "stepbias: ids: got 'x', accepts 'a'\n"
+        assert result.stdout == ""
+    assert library.calls == []
+
+
+@pytest.mark.parametrize(
+    "error",
+    [
+        ValueError("zero-size array"),
+        TypeError("not callable"),
+        UnicodeEncodeError("cp1252", "\u2265", 0, 1, "no such letter"),
+        ModuleNotFoundError("no joblib", name="joblib"),
+    ],
+    ids=lambda error: type(error).__name__,
+)
+def test_a_bug_in_the_run_keeps_its_traceback(library: Library, error: Exception) -> None:
+    library.error = error
+    assert call("verify").exception is error
+
+
+def test_encoding_errors_are_no_bad_arguments(library: Library, report: Report) -> None:
+    with pytest.raises(UnicodeEncodeError), usage():
+        "\u2265".encode("cp1252")
+    library.error = OSError(28, "the disk is full")
+    result = call("verify")
     assert result.exit_code == 2
-    assert result.stderr == "stepbias: ids: got 'x', accepts 'a'\n"
-    assert result.stdout == ""
+    assert "the disk is full" in result.stderr
+
+
+@pytest.mark.parametrize(
+    "command", ["search {} --examples 1", "replay {} --seed 0 --problem 0", "instruments {}"]
+)
+def test_without_scikit_learn_the_extra_is_named(
+    monkeypatch: pytest.MonkeyPatch, command: str
+) -> None:
+    monkeypatch.setitem(sys.modules, "sklearn", None)
+    monkeypatch.delitem(sys.modules, "sklearn.datasets", raising=False)
+    problems.breast_cancer.cache_clear()
+    result = call(*command.format("adam-inside/logistic-regression").split())
+    assert result.exit_code == 2
+    assert "needs scikit-learn: pip install 'stepbias[data]'" in result.stderr
+    assert "Traceback" not in result.output
+
+
+def narrow(monkeypatch: pytest.MonkeyPatch, name: str = "stdout") -> io.BytesIO:
+    """Let a standard stream know the letters of Western Europe only."""
+    raw = io.BytesIO()
+    monkeypatch.setattr(sys, name, io.TextIOWrapper(raw, encoding="cp1252", write_through=True))
+    return raw
+
+
+def test_letters_that_a_stream_lacks_do_not_cost_the_run(
+    library: Library, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    raw = narrow(monkeypatch)
+    arguments = ["verify", "--json", str(tmp_path / "rows.json")]
+    assert app(arguments, standalone_mode=False) == 0
+    assert "order ? 2" in raw.getvalue().decode("cp1252")
+    assert Report.from_json(tmp_path / "rows.json").rows[0].expected == "order \u2265 2"
+
+
+def test_json_on_a_stream_without_the_letters_loses_nothing(
+    library: Library, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    raw = narrow(monkeypatch)
+    assert app(["verify", "--json", "-"], standalone_mode=False) == 0
+    rows = json.loads(raw.getvalue().decode("cp1252"))["rows"]
+    assert rows[0]["expected"] == "order \u2265 2"
+
+
+def test_the_file_is_written_though_the_table_cannot_be_shown(
+    library: Library, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def fail(*_: object) -> None:
+        raise RuntimeError("no table")
+
+    monkeypatch.setattr(cli, "_show", fail)
+    result = call("verify", "--json", tmp_path / "rows.json")
+    assert isinstance(result.exception, RuntimeError)
+    assert len(Report.from_json(tmp_path / "rows.json").rows) == 2
+
+
+def test_the_table_is_shown_though_the_disk_is_full(
+    library: Library, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def fail(*_: object) -> None:
+        raise OSError(28, "the disk is full")
+
+    monkeypatch.setattr(Report, "to_json", fail)
+    result = call("verify", "--json", tmp_path / "rows.json")
+    assert result.exit_code == 2
+    assert "the disk is full" in result.stderr
+    assert "all 2 verdicts are the expected ones" in result.stdout
+
+
+def test_a_variant_that_was_not_tested_fails_and_is_told(library: Library) -> None:
+    library.report.rows[0].mutants[0].visible = 0
+    result = call("verify", "--mutants")
+    assert result.exit_code == 1
+    assert "not tested: visible on no problem" in result.stdout
 
 
 def test_a_traceback_can_be_asked_for(library: Library, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -259,6 +370,28 @@ def test_report_of_an_empty_folder(tmp_path: Path) -> None:
     result = call("report", tmp_path)
     assert result.exit_code == 2
     assert "report.json" in result.stderr
+
+
+def test_report_of_a_damaged_row(report: Report, tmp_path: Path) -> None:
+    document = report.as_dict()
+    document["rows"][0]["hardest"] = None
+    (tmp_path / "report.json").write_text(json.dumps(document))
+    result = call("report", tmp_path)
+    assert result.exit_code == 2
+    assert "is not a stepbias report" in result.stderr
+    assert "Traceback" not in result.output
+
+
+def test_a_device_that_is_not_there_is_refused() -> None:
+    result = call("verify", "adam-inside/bilinear", "--device", "cuda")
+    assert result.exit_code == 2
+    assert "device = 'cuda'; accepted: 'cpu'" in result.stderr
+
+
+def test_replay_of_a_problem_outside_the_run() -> None:
+    result = call("replay", "adam-inside/bilinear", "--seed", 0, "--problem", 10**6)
+    assert result.exit_code == 2
+    assert "problem = 1000000; accepted: an integer from 0 to " in result.stderr
 
 
 def test_replay_prints_the_points_and_the_reason(library: Library, make_row: MakeRow) -> None:

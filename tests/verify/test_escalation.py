@@ -16,13 +16,19 @@ from stepbias.theory.claim import Claim
 from stepbias.theory.variants import LEADING, Variant
 from stepbias.verify import escalation, runner, second_look
 from stepbias.verify.cells import Cell
-from stepbias.verify.escalation import Escalation, compare, escalate, tight_method
+from stepbias.verify.escalation import (
+    Escalation,
+    compare,
+    compare_coefficient,
+    escalate,
+    tight_method,
+)
 from stepbias.verify.fit import Verdict
 from stepbias.verify.problems import draw
 from stepbias.verify.relabelling import sweep_cell
 from stepbias.verify.second_arithmetic import Replica
 from stepbias.verify.second_look import look_again
-from stepbias.verify.summary import UnitResult
+from stepbias.verify.summary import NOT_ZERO, UnitResult
 from stepbias.verify.sweep import sweep
 from tests.verify.campaign import a_cell, a_fit, use_claims, use_tiny
 
@@ -111,6 +117,75 @@ def test_agreement_needs_the_error_and_the_vector(monkeypatch: pytest.MonkeyPatc
     assert "disagree" in told(1.011 * error + found.floor[0, 0], vector)
     assert "disagree" in told(error, -vector)  # equal in size only
     assert "disagree" in told(np.nan, vector)
+
+
+# A fault of the kernels in the O(h) term that the slope does not see, nor a comparison of errors within 1 %.
+OFF = Variant(bias=0.9995)
+# Many steps: the coefficient is known to less than a thousandth of the O(h) term.
+SMOOTH = a_cell(batches=1, schedule="cyclic", count=1, steps=(32, 64, 128, 256, 512, 1024, 2048))
+
+
+def _kernels_off(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Let the kernels, and nothing else, integrate the field of `OFF`."""
+
+    def cell_off(*arguments: Any, **others: Any) -> Any:
+        cell, loss, theta0, steps, _ = arguments
+        return sweep_cell(cell, loss, theta0, steps, OFF, **others)
+
+    def off(*arguments: Any, method: Any) -> Any:
+        optimizer, loss, theta0, horizon, steps, schedule, _, kind = arguments
+        return sweep(optimizer, loss, theta0, horizon, steps, schedule, OFF, kind, method=method)
+
+    monkeypatch.setattr(escalation, "sweep_cell", cell_off)
+    monkeypatch.setattr(escalation, "sweep", off)
+
+
+def test_a_coefficient_that_the_kernels_alone_see_refutes_nothing(
+    monkeypatch: pytest.MonkeyPatch, quick_replica: None
+) -> None:
+    _kernels_off(monkeypatch)
+    outcome = escalate(THEOREM, SMOOTH, draw(SMOOTH).numbers[0])
+    assert outcome.verdict == "inconclusive", outcome.fit.reason
+    assert outcome.fit.reason.startswith("two arithmetics disagree: coefficient of h^1, component ")
+    assert outcome.certificate is None
+    # the errors agree: nothing but the coefficient tells
+    monkeypatch.setattr(escalation, "compare_coefficient", lambda *_: "")
+    assert escalate(THEOREM, SMOOTH, draw(SMOOTH).numbers[0]).certificate is not None
+
+
+def test_a_coefficient_that_both_arithmetics_see_refutes(quick_replica: None) -> None:
+    outcome = escalate(replace(THEOREM, variant=OFF, wrong=()), SMOOTH, draw(SMOOTH).numbers[0])
+    assert outcome.verdict == "refuted", outcome.fit.reason
+    assert outcome.fit.reason.startswith(NOT_ZERO)
+    assert outcome.certificate is not None
+    second = outcome.certificate["second"]
+    (other,) = second["others"]
+    assert 2 * other["steps"] == second["steps"]
+    part = outcome.certificate["coefficient"]
+    assert abs(part["value"][part["component"]]) > 3.0 * part["bound"][part["component"]]
+
+
+def test_the_coefficient_is_compared_component_by_component() -> None:
+    cell = a_cell(count=1)
+    drawn = draw(cell)
+    found = sweep(
+        cell.optimizer(), drawn.loss, drawn.theta0, cell.horizon, [64], cell.schedule_object()
+    )
+    vector, h = found.difference[0, 0], found.h[0, 0]
+    value, bound = np.array([0.01, -0.002]), np.array([0.002, 0.001])
+
+    def told(shift: tuple[float, float], power: int = 1) -> str:
+        moved = vector + np.array(shift) * h**power
+        data = {"power": power, "factor": 3.0, "value": value, "bound": bound}
+        return compare_coefficient(Replica(64, 0.0, moved, 0.0 * vector), found, data, EXTENDED)
+
+    for power in (0, 1):
+        assert not told((0.0019, 0.0), power)
+        assert "component 0" in told((0.0021, 0.0), power)
+        assert "component 0" in told((-0.0021, 0.0), power)
+        assert "component 0" in told((np.nan, 0.0), power)
+        # a component that refutes nothing may differ by more
+        assert not told((0.0, 0.1), power)
 
 
 def test_software_floats_do_where_longdouble_is_a_double(

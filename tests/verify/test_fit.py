@@ -13,6 +13,7 @@ from hypothesis import strategies as st
 from stepbias.verify.fit import OrderFit, fit_order, fit_orders, pool_orders
 from stepbias.verify.fit_input import Status
 from stepbias.verify.fit_laws import draw, judge
+from stepbias.verify.fit_slopes import falls_away
 from stepbias.verify.testing import assert_order
 
 H = 2.0 ** -np.arange(4, 12)
@@ -183,6 +184,24 @@ def test_falling_slopes_refute_only_where_memory_and_floor_are_known() -> None:
     assert fit_order(H, error, 2.0, floor=0.0, memory=1.0 / H.min()).verdict == "inconclusive"
 
 
+def test_falls_within_the_scatter_of_the_slopes_are_noise() -> None:
+    assert not falls_away(np.array([1.94, 1.68, 2.06, 2.02, 1.94]))
+    smooth = 2.0 - 1.0 / (1.0 + np.array([30.0, 15.0, 7.5, 3.75, 1.9]))
+    assert falls_away(smooth)
+    assert not falls_away(smooth[1:])
+    assert not falls_away(np.array([1.9, 1.9, 1.9, 1.9, 1.9]))
+    # a fall and a much smaller one, beside slopes that jump
+    assert not falls_away(np.array([1.9, 2.2, 1.9, 2.2, 1.9, 1.89]))
+
+
+def test_scattered_slopes_of_a_true_claim_are_not_refuted() -> None:
+    """The slopes of one draw of an i.i.d. schedule, of order 2."""
+    h = 0.5 / 2.0 ** np.arange(6.0, 12.0)
+    slopes = np.array([1.9368, 1.6836, 2.0604, 2.0180, 1.9392])
+    error = np.exp(np.concatenate([[0.0], -np.log(2.0) * np.cumsum(slopes)]))
+    assert fit_order(h, error, 2.0, floor=0.0, memory=10.0).verdict != "refuted"
+
+
 def test_vanishing_sampling_error_is_no_sampling_error() -> None:
     error = H**2 * (1.0 + 3.0 * H)
     plain = fit_order(H, error, 2.0)
@@ -329,28 +348,3 @@ def test_assert_order_says_why() -> None:
         assert_order(H, H, 2.0)
     with pytest.raises(ValueError, match="verdict"):
         assert_order(H, H, 2.0, verdict="yes")
-
-
-@pytest.mark.parametrize(("change", "error", "match"), [
-    ({"h": H[:3]}, ValueError, "error must have the shape"),
-    ({"h": H[None]}, ValueError, "one-dimensional"),
-    ({"h": -H}, ValueError, "h must be positive"),
-    ({"h": np.where(H[2] == H, np.nan, H)}, ValueError, "h must be positive"),
-    ({"h": np.where(H[2] == H, H[1], H)}, ValueError, "distinct"),
-    ({"h": [], "error": []}, ValueError, "H > 0"),
-    ({"error": H + 1j}, TypeError, "error must be real"),
-    ({"expected": 0.0}, ValueError, "expected"),
-    ({"expected": "2"}, TypeError, "expected"),
-    ({"level": 1.0}, ValueError, "level"),
-    ({"floor": -1.0}, ValueError, "floor must not be negative"),
-    ({"floor": H[:3]}, ValueError, "floor must be a number or"),
-    ({"memory": 0.0}, ValueError, "memory"),
-    ({"sampling": -0.1}, ValueError, "sampling must not be negative"),
-    ({"sampling": H[:3]}, ValueError, "sampling must be a number or"),
-    ({"sampling": np.inf}, ValueError, "sampling must be finite"),
-    ({"sampling": "5 %"}, TypeError, "sampling must be real"),
-])  # fmt: skip
-def test_bad_input(change: dict[str, Any], error: type[Exception], match: str) -> None:
-    arguments: dict[str, Any] = {"h": H, "error": H**2, "expected": 2.0} | change
-    with pytest.raises(error, match=match):
-        fit_order(**arguments)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -11,16 +12,25 @@ from typer.testing import CliRunner
 import stepbias as sb
 from stepbias.kernels.fault import Fault
 from stepbias.verify import instruments
+from stepbias.verify.cells import Cell
 from stepbias.verify.cli import app
-from stepbias.verify.instruments import FAULTS, FaultRow, measure_fault, quadratics, run_faults
+from stepbias.verify.instruments import (
+    FAULTS,
+    FaultRow,
+    cannot_show,
+    measure_fault,
+    quadratics,
+    run_faults,
+)
 from stepbias.verify.integrity import claim_failure, failures
+from stepbias.verify.observe import SCALES, observe
 from stepbias.verify.orders import measure_order
-from stepbias.verify.problems import cells_of, draw
+from stepbias.verify.problems import Draw, cells_of, draw
 from stepbias.verify.registry import find
 from stepbias.verify.rows import Verdict
-from stepbias.verify.summary import summarise
+from stepbias.verify.summary import UnitResult, summarise
 from stepbias.verify.sweep import sweep
-from tests.verify.campaign import a_cell, use_tiny
+from tests.verify.campaign import a_cell, use_claims, use_tiny
 
 SOUND = Fault("none", "nothing")
 CLAIM = "adam-inside/global-order"
@@ -109,9 +119,16 @@ def test_a_fault_that_keeps_the_order_is_not_counted(monkeypatch: pytest.MonkeyP
     # full batch with bias correction: a late step number is felt through the memory of the first steps only, at order h^2
     use_tiny(monkeypatch, betas=(0.9,), rhos=(0.5,))
     chosen = [fault for fault in FAULTS if fault.late_step or fault.late_schedule]
-    for row in run_faults("adam-inside/bilinear", "quick", 0, faults=chosen):
+    rows = run_faults("adam-inside/bilinear", "quick", 0, faults=chosen)
+    for row in rows:
         assert (row.verdict, row.visible, row.missed) == ("confirmed", 0, 0)
         assert not row.survived
+        assert not row.failure
+    # and the row says why it proves nothing
+    assert [row.silent for row in rows] == [
+        "the full batch has no schedule",
+        "what it adds is of order h^2, which the claim allows",
+    ]
     # without it the same fault is one of order h
     (row,) = run_faults("rmsprop-inside/bilinear", "quick", 0, faults=chosen[1:])
     assert row.verdict == "refuted"
@@ -166,9 +183,123 @@ def test_unusable_arguments_are_named(arguments: tuple[Any, ...], told: str) -> 
         run_faults(*arguments)
 
 
-@pytest.mark.parametrize(("verdict", "status"), [("inconclusive", 0), ("confirmed", 1)])
-def test_the_command_fails_where_a_broken_instrument_confirms(
-    verdict: Verdict, status: int, monkeypatch: pytest.MonkeyPatch
+@pytest.fixture(scope="module")
+def local_rows() -> dict[str, FaultRow]:
+    with pytest.MonkeyPatch.context() as patch:
+        use_tiny(patch, rhos=(0.5,))
+        patch.setattr(
+            instruments,
+            "cells_of",
+            lambda *given: [cell for cell in cells_of(*given) if cell.pooled][:5],
+        )
+        found = run_faults("adam-inside/local-defect", "quick", 0, faults=(SOUND, *FAULTS))
+    return {row.name: row for row in found}
+
+
+def test_local_defects_are_what_a_local_claim_is_judged_on(local_rows: dict[str, FaultRow]) -> None:
+    # of the global error the order would be 2, and the sound instrument would not confirm
+    assert local_rows["none"].verdict == "confirmed"
+    assert local_rows["none"].order == pytest.approx(3.0, abs=0.1)
+    assert local_rows["euler, unchecked"].order == pytest.approx(2.0, abs=0.1)
+    for fault in FAULTS:
+        row = local_rows[fault.name]
+        assert row.verdict != "confirmed"
+        assert not row.failure
+        assert (row.visible > 0) is (not fault.start)
+    assert local_rows["start"].silent == "every step starts on the flow"
+
+
+@pytest.mark.parametrize("name", ["adam-inside/local-defect", "adam-outside/sign-change"])
+@pytest.mark.parametrize("fault", [None, FAULTS[0]], ids=["sound", "euler"])
+def test_faults_are_measured_as_the_claim_asks(name: str, fault: Fault | None) -> None:
+    claim = find(name)[0]
+    cell = next(c for c in cells_of(claim, "quick", 0) if c.pooled)
+    cell = replace(cell, count=1, steps=cell.steps[:3])
+    drawn = draw(cell)
+    found = measure_fault(claim, cell, drawn, fault).arrays
+    sound = observe(claim, cell, drawn.loss, drawn.theta0, cell.steps)
+    # the solver of a fault takes the place of the claim's
+    assert (found["floor"] == sound.floor).all() == (fault is None)
+    assert (found["difference"] == sound.difference).all() == (fault is None)
+
+
+def test_a_resolving_step_is_measured_over_epsilon() -> None:
+    claim = find("adam-inside/eps-to-zero")[0]
+    cell = replace(cells_of(claim, "quick", 0)[0], count=1)
+    drawn = draw(cell)
+    for fault in (None, FAULTS[0]):
+        found = measure_fault(claim, cell, drawn, fault).arrays
+        np.testing.assert_allclose(found["h"][0], cell.epsilon * np.array(SCALES))
+
+
+def test_a_claim_that_the_sound_instrument_does_not_confirm_is_told(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    use_tiny(monkeypatch)
+    claim = find("adam-inside/leading-field")[0]
+    use_claims(monkeypatch, replace(claim, expected_order=2.0, exact=False))
+    result = CliRunner().invoke(app, ["instruments", claim.id])
+    assert result.exit_code == 1
+    assert "the sound instrument does not confirm it" in result.stderr
+    assert "Traceback" not in result.output
+
+
+def test_without_problems_nothing_is_shown(monkeypatch: pytest.MonkeyPatch) -> None:
+    use_tiny(monkeypatch)
+
+    def none(cell: Cell) -> Draw:
+        drawn = draw(cell)
+        return Draw(drawn.loss, drawn.theta0[:0], [])
+
+    monkeypatch.setattr(instruments, "draw", none)
+    result = CliRunner().invoke(app, ["instruments", CLAIM])
+    assert result.exit_code == 1
+    assert "no admissible problem was drawn" in result.stderr
+
+
+@pytest.mark.parametrize(
+    ("name", "claim_id", "told"),
+    [
+        ("late schedule", "adam-inside/global-order", ""),
+        ("late schedule", "adam-inside/leading-field", "order h^1"),
+        ("euler", "adam-inside/local-defect", ""),
+        ("euler", "adam-inside/local-defect-leading", "order h^2"),
+        ("products", "adam-inside/leading-field", "no Hessian-vector products"),
+        ("late step", "rmsprop-inside/bilinear", ""),
+        ("late step", "adam-inside/bilinear", "order h^2"),
+        ("start", "adam-inside/leading-field", "too little"),
+        ("start", "adam-inside/global-order", ""),
+        ("quadratics", "adam-inside/leading-field", ""),
+        ("products", "adam-outside/no-sign-change", "the field is a sign"),
+        ("euler", "adam-inside/eps-to-zero", "the same factor at every epsilon"),
+    ],
+)
+def test_why_a_fault_is_not_seen(name: str, claim_id: str, told: str) -> None:
+    claim = find(claim_id)[0]
+    fault = next(fault for fault in FAULTS if fault.name == name)
+    cells = [c for c in cells_of(claim, "quick", 0) if c.pooled]
+    cell = next((c for c in cells if c.batches > 1), cells[0])
+    h = np.array([[2.0**-8, 2.0**-11]])
+    error = h**claim.expected_order
+    unit = UnitResult(cell, {"h": h, "error": error, "floor": 1e-12 * h})
+    why = cannot_show(claim, unit, fault)
+    assert told in why
+    assert bool(why) is bool(told)
+
+
+@pytest.mark.parametrize(
+    ("verdict", "status", "changes"),
+    [
+        ("inconclusive", 0, {}),
+        ("confirmed", 1, {}),
+        ("inconclusive", 0, {"visible": 0}),  # the slopes alone refute: it was seen
+        ("inconclusive", 1, {"visible": 0, "unchecked": "confirmed"}),
+        ("confirmed", 1, {"visible": 0, "unchecked": "confirmed"}),
+        ("confirmed", 0, {"visible": 0, "unchecked": "confirmed", "silent": "no schedule"}),
+    ],
+)
+def test_the_command_fails_where_a_broken_instrument_confirms_or_is_not_tested(
+    verdict: Verdict, status: int, changes: dict[str, Any], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     row = FaultRow(
         name="start",
@@ -181,6 +312,7 @@ def test_the_command_fails_where_a_broken_instrument_confirms(
         reason="as given",
         order=2.0,
     )
+    row = replace(row, **changes)
     asked: list[Any] = []
 
     def fake(*arguments: Any, **options: Any) -> list[FaultRow]:
@@ -188,8 +320,21 @@ def test_the_command_fails_where_a_broken_instrument_confirms(
         return [row]
 
     monkeypatch.setattr(instruments, "run_faults", fake)
-    result = CliRunner().invoke(app, ["instruments", "adam-inside", "--seed", "4"])
+    result = CliRunner().invoke(app, ["instruments", CLAIM, "--seed", "4"])
     assert result.exit_code == status
-    assert asked == [(("adam-inside", "quick", 4), None)]
+    assert asked == [((CLAIM, "quick", 4), None)]
     assert "the flow starts elsewhere" in result.output
     assert ("(!)" in result.output) is (status == 1)
+    assert ("not as expected: start: " in result.output) is (status == 1)
+    assert changes.get("silent", "") in result.output
+
+
+def test_a_fault_of_the_largest_defect_is_seen_though_the_end_point_stays() -> None:
+    # a wrong first step shows in the largest defect, and not in that of the last step, which is what ``difference`` holds
+    claim = find("rmsprop-inside/local-defect")[0]
+    h = np.array([[2.0**-8, 2.0**-11]])
+    arrays = {"h": h, "error": h**3, "floor": 1e-16 * h, "difference": np.zeros((1, 2, 2))}
+    sound = UnitResult(a_cell(), arrays)
+    broken = UnitResult(a_cell(), arrays | {"error": h**3 + 0.01 * h**2})
+    assert instruments._visible(claim, sound, broken).all()
+    assert not instruments._visible(claim, sound, sound).any()

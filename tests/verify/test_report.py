@@ -19,8 +19,8 @@ from rich.console import Console
 from stepbias.verify.figures import draw, file_name, inline, svg
 from stepbias.verify.render import escape_latex, escape_markdown
 from stepbias.verify.report import Report, environment, plain
-from stepbias.verify.rows import Row
-from stepbias.verify.screen import points_table, report_table
+from stepbias.verify.rows import MutantRow, Row, Verdict
+from stepbias.verify.screen import mutant_table, points_table, report_table
 from stepbias.verify.wording import inconclusive_share, notes, percent, replay_command
 
 MakeRow = Callable[..., Row]
@@ -104,6 +104,36 @@ def test_from_json_refuses_other_files(text: str, tmp_path: Path) -> None:
         Report.from_json(path)
 
 
+@pytest.mark.parametrize(
+    ("name", "value"),
+    [
+        ("hardest", None),
+        ("resolution", []),
+        ("counts", None),
+        ("worst", 3),
+        ("reasons", "x"),
+        ("h", None),
+        ("orders", {}),
+        ("mutants", None),
+        ("mutants", [3]),
+        ("strata", [None]),
+        ("reason", None),
+        ("problems", "3"),
+        ("interval", None),
+        ("no such entry", 1),
+    ],
+)
+def test_from_json_refuses_damaged_rows(
+    report: Report, tmp_path: Path, name: str, value: object
+) -> None:
+    document = report.as_dict()
+    document["rows"][0][name] = value
+    path = tmp_path / "other.json"
+    path.write_text(json.dumps(document))
+    with pytest.raises(ValueError, match=r"other\.json.*is not a stepbias report"):
+        Report.from_json(path)
+
+
 def test_store_and_load(report: Report, tmp_path: Path) -> None:
     report.save(tmp_path / "new" / "run")
     assert [row.id for row in Report.load(tmp_path / "new" / "run").rows] == [
@@ -123,6 +153,24 @@ def test_unexpected_names_surprises_and_surviving_variants(
     row = make_row()
     row.mutants[0].verdict = "inconclusive"
     assert "its wrong variant 'drop-bias' is inconclusive" in Report([row]).unexpected[0]
+
+
+@pytest.mark.parametrize("verdict", ["refuted", "inconclusive"])
+def test_a_variant_visible_on_no_problem_was_not_tested(
+    make_row: MakeRow, tmp_path: Path, verdict: Verdict
+) -> None:
+    told = "not tested: visible on no problem"
+    report = Report([make_row(mutants=[MutantRow("drop-bias", verdict, math.nan, 0, 0, 0, 3)])])
+    assert not report.ok
+    assert report.unexpected == [
+        f"adam-inside/global-order: its wrong variant 'drop-bias' is {told}, expected refuted"
+    ]
+    assert told in shown(mutant_table(report.rows[0]), 130)
+    report.to_markdown(tmp_path / "r.md")
+    report.to_html(tmp_path / "r.html")
+    assert f"| drop-bias | **{told}** |" in (tmp_path / "r.md").read_text(encoding="utf-8")
+    assert f"{told}</span>" in (tmp_path / "r.html").read_text(encoding="utf-8")
+    assert dict(notes(report.rows[0]))[f"wrong variants {told}"] == "drop-bias"
 
 
 def test_markdown_links_lead_to_figures(report: Report, tmp_path: Path) -> None:
