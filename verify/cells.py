@@ -45,7 +45,6 @@ class Plan:
     data_cells: int
     few_problems: int | None = None
     control_problems: int | None = None
-    data_problems: int = 8
     full_batch_finer: int = 1
     default_steps: tuple[int, ...] = ()
 
@@ -85,7 +84,6 @@ PROFILES: dict[str, Plan] = {
         1,
         few_problems=6,
         control_problems=8,
-        data_problems=4,
         full_batch_finer=4,
     ),
     "standard": Plan(
@@ -247,6 +245,6 @@ def model_cells(claim: Claim, plan: Plan, seed: int, group: str) -> list[Cell]:
             schedule = SCHEDULES[i % len(SCHEDULES)]
             cells.append(
                 Cell(i, "regression", "breast-cancer", 30, 3, schedule, beta, rho, epsilon, claim.place,
-                     claim.algorithm, 0.1, plan.data_problems if pooled else 1, key, plan.data_steps, pooled)
+                     claim.algorithm, 0.1, 8 if pooled else 1, key, plan.data_steps, pooled)
             )  # fmt: skip
     return cells
