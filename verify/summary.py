@@ -295,10 +295,9 @@ def mutant_row(
     """Verdict on one wrong variant: refuted where it is visible.
 
     It is *visible* on a problem if, at the finest step, it moves the flow's end point by more than ten times the known solver and rounding error, and
-    by more than a fifth of the
-    statement's own error: a term proportional to h of that size bends the local slope by twice the tolerance of a verdict. Elsewhere it equals the
-    statement as far as
-    these steps can tell, and is not counted.
+    either by more than a fifth of the statement's own error without making the error smaller (a term proportional to h of that size bends the local slope by
+    twice the tolerance of a verdict), or by more than twice that error. A term that cancels a part of the statement's error bends the slope upwards until it
+    outgrows it. Elsewhere the variant equals the statement as far as these steps can tell, and is not counted.
     """
     tally: Counter[str] = Counter()
     orders: list[float] = []
@@ -310,7 +309,9 @@ def mutant_row(
         finest = int(np.argmin(a["h"][0]))
         moved = np.linalg.norm(a["difference"][:, finest] - b["difference"][:, finest], axis=-1)
         known = _VISIBLE * (a["floor"][:, finest] + b["floor"][:, finest])
-        seen = moved > np.maximum(known, 2.0 * DELTA * a["error"][:, finest])
+        own, wrongly = a["error"][:, finest], b["error"][:, finest]
+        bends = (moved > 2.0 * DELTA * own) & (wrongly >= own)
+        seen = (moved > known) & (bends | (moved > 2.0 * own))
         total += len(seen)
         for fit, is_visible in zip(other.fits(claim), seen, strict=True):
             if is_visible:

@@ -223,6 +223,21 @@ def test_a_move_below_ten_times_the_floor_is_not_visible(shift: float, visible: 
     assert row.visible == visible
 
 
+@pytest.mark.parametrize(
+    ("moved", "error", "visible"),
+    [(0.5, 0.7, 0), (0.5, 1.0, 3), (0.5, 1.3, 3), (1.9, 0.9, 0), (2.1, 0.9, 3)],
+    ids=["cancels a part", "beside it", "adds", "nearly all", "outgrows it"],
+)
+def test_a_term_that_cancels_a_part_of_the_error_is_not_visible_yet(
+    moved: float, error: float, visible: int
+) -> None:
+    base, wrong = measured([2.0] * 3), measured([2.0] * 3)
+    own = base.arrays["error"]
+    wrong.arrays["error"] = error * own
+    wrong.arrays["difference"] = np.stack([own, moved * own], axis=-1)
+    assert mutant_row(THEOREM, Variant(P=0.5), [base], [wrong]).visible == visible
+
+
 def test_problems_on_which_a_variant_is_invisible_do_not_save_it() -> None:
     first, second, third = cells(3)
     base = [measured([2.0] * 3, first), measured([2.0] * 3, second), nothing(third)]
