@@ -142,17 +142,15 @@ def escalate(
     Escalation
         Its fit replaces the first one. A refutation that stays one carries a certificate; one on which the two arithmetics disagree is inconclusive.
     """
-    problem = _Problem(claim, cell, number, losses_of(cell, [number]), starts_of(cell, [number]))
-    steps = [_FINER * n for n in cell.steps]
-    found = problem.ladder(steps)
-    arrays = {field.name: getattr(found, field.name) for field in fields(found)}
-    result = UnitResult(replace(cell, steps=tuple(steps)), arrays, level=level)
-    fit = result.fits(claim)[0]
+    problem = _problem(claim, cell, number)
+    result = _measure_finer(problem, level)
+    steps, fit = list(result.cell.steps), result.fits(claim)[0]
     if fit.verdict != "refuted":
         return Escalation(fit)
     coefficient = None
     if fit.reason.startswith(NOT_ZERO):
-        coefficient = coefficient_data(result.coefficient.problem(0), float(found.memory[0]))
+        kappa = float(result.arrays["memory"][0])
+        coefficient = coefficient_data(result.coefficient.problem(0), kappa)
     numbers = second()
     loss, words = loss_in(problem.loss, numbers)
     compared = []
@@ -181,6 +179,22 @@ def escalate(
     )
     others = {"others": compared[1:]} if compared[1:] else {}
     return Escalation(fit, {**made, "second": compared[0] | others})
+
+
+def measure_finer(claim: Claim, cell: Cell, number: int, *, level: float = LEVEL) -> UnitResult:
+    """Draw ``number`` of a cell alone, with steps four times finer and a tighter solver: one problem."""
+    return _measure_finer(_problem(claim, cell, number), level)
+
+
+def _problem(claim: Claim, cell: Cell, number: int) -> _Problem:
+    return _Problem(claim, cell, number, losses_of(cell, [number]), starts_of(cell, [number]))
+
+
+def _measure_finer(problem: _Problem, level: float) -> UnitResult:
+    steps = [_FINER * n for n in problem.cell.steps]
+    found = problem.ladder(steps)
+    arrays = {field.name: getattr(found, field.name) for field in fields(found)}
+    return UnitResult(replace(problem.cell, steps=tuple(steps)), arrays, level=level)
 
 
 def _counts(

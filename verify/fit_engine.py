@@ -1,11 +1,15 @@
-"""Sequences made by the engine whose truth is known, to calibrate the order fit on what it is for.
+"""Sequences made by the engine whose truth is known, to calibrate the judge on what it is for.
 
 True claims: the theorem's field (``error = O(h^2)``) and the leading field alone (order 1,
-two-sided). False claims: a field with a term wrong by the factor 1 + delta, claimed to be of order
-2. The same problems, step sizes and solver give the error of the statement, so what the wrong term
-does is known from the difference.
+two-sided). False claims: a field with a term wrong by the factor 1 + delta, that is with delta h
+times that term added, claimed to be of order 2. The same problems, step sizes and solver give the
+error of the statement, so what the wrong term does is known from the difference.
 
-A claim about a wrong field is *visibly false* when the wrong term takes more than 0.1 off the local
+Every sequence is measured and judged as a campaign does it before any second look: i.i.d. schedules
+on relabelled copies, and the order fit together with the coefficient of h where the difference has
+an expansion. The verdict of the order fit alone is kept beside it.
+
+A claim about a wrong field is *visibly false* to the slope when the wrong term takes more than 0.1 off the local
 slope between the two finest steps a factor 2 apart, that is when the slope of
 ``log(error of the mutant / error of the statement)`` lies below -0.1 there. Otherwise the term is
 too small, or it cancels against the error of the statement, and a confirmation is no mistake of the
@@ -25,9 +29,12 @@ from numpy.typing import NDArray
 from stepbias.kernels.loss import Loss
 from stepbias.theory.variants import LEADING, STATEMENT, Variant
 from stepbias.verify.cells import Cell, cell_key
-from stepbias.verify.fit import DELTA, OrderFit, fit_orders
+from stepbias.verify.fit import DELTA, OrderFit, Verdict, fit_orders
 from stepbias.verify.problems import draw
-from stepbias.verify.sweep import Sweep, step_ladder, sweep
+from stepbias.verify.registry import find
+from stepbias.verify.relabelling import sweep_cell
+from stepbias.verify.summary import UnitResult
+from stepbias.verify.sweep import Sweep, step_ladder
 
 Floats = NDArray[np.float64]
 
@@ -55,7 +62,8 @@ class Judged(NamedTuple):
     delta: float  # 0 for the true fields
     true: bool
     visible: bool
-    fit: OrderFit
+    fit: OrderFit  # by the slope alone
+    verdict: Verdict  # of the campaign, by slope and coefficient
 
 
 def make_cells(seed: int, per_stratum: int, problems: int) -> list[Cell]:
@@ -67,13 +75,14 @@ def make_cells(seed: int, per_stratum: int, problems: int) -> list[Cell]:
         for k in range(per_stratum):
             schedule = SCHEDULES[(k + k // len(SCHEDULES)) % len(SCHEDULES)]
             full = schedule == "full batch"
+            batches = 1 if full else int(rng.integers(2, 5))
             cells.append(
                 Cell(
                     index=len(cells),
                     kind="random",
                     family=families[k % len(families)],
                     dim=int(rng.integers(1, 5)),
-                    batches=1 if full else int(rng.integers(2, 5)),
+                    batches=batches,
                     schedule="cyclic" if full else schedule,
                     beta=beta,
                     rho=rho,
@@ -83,7 +92,7 @@ def make_cells(seed: int, per_stratum: int, problems: int) -> list[Cell]:
                     horizon=HORIZON,
                     count=problems,
                     key=cell_key(seed, "calibration", len(cells) + 1),
-                    steps=steps,
+                    steps=tuple(batches * round(n / batches) for n in steps),
                     pooled=True,
                 )
             )
@@ -98,10 +107,7 @@ def judge_cell(cell: Cell, mutants: int = 2) -> Iterator[Judged]:
     rng = np.random.Generator(np.random.Philox(key=cell.key + 1))
 
     def measured(variant: Variant) -> Sweep:
-        return sweep(
-            cell.optimizer(), drawn.loss, drawn.theta0, cell.horizon, cell.steps,
-            cell.schedule_object(), variant,
-        )  # fmt: skip
+        return sweep_cell(cell, drawn.loss, drawn.theta0, cell.steps, variant)
 
     truth = measured(STATEMENT)
     yield from _label(cell, "statement", 0.0, truth, np.ones(len(drawn.numbers), dtype=bool))
@@ -129,10 +135,15 @@ def _taken(wrong: Sweep, truth: Sweep) -> Floats:
 def _label(
     cell: Cell, name: str, delta: float, found: Sweep, visible: NDArray[np.bool_]
 ) -> Iterator[Judged]:
-    expected, exact = (1.0, True) if name == "leading" else (2.0, False)
-    fits = fit_orders(found.h, found.error, expected, exact, found.floor, memory=found.memory)
+    claim = find(
+        f"{cell.algorithm}-{cell.place}/{'leading-field' if name == 'leading' else 'global-order'}"
+    )[0]
+    unit = UnitResult(cell, vars(found))
+    fits = fit_orders(
+        found.h, found.error, claim.expected_order, claim.exact, found.floor, memory=found.memory
+    )
     full = cell.batches == 1
-    for fit, seen in zip(fits, visible, strict=True):
+    for fit, told, seen in zip(fits, unit.fits(claim), visible, strict=True):
         yield Judged(
             cell.beta,
             cell.rho,
@@ -142,4 +153,5 @@ def _label(
             delta == 0.0,
             bool(seen),
             fit,
+            told.verdict,
         )

@@ -17,6 +17,7 @@ from stepbias.theory.claim import Claim
 from stepbias.theory.variants import STATEMENT, Variant
 from stepbias.verify.cells import PROFILES, Cell
 from stepbias.verify.certificate import brief, save
+from stepbias.verify.mutants import mutant_row
 from stepbias.verify.observe import observe
 from stepbias.verify.problems import cells_of, draw
 from stepbias.verify.registry import find
@@ -26,7 +27,7 @@ from stepbias.verify.resolution import responses
 from stepbias.verify.rows import Row
 from stepbias.verify.second_look import look_again
 from stepbias.verify.store import Arrays, Store, source_hash
-from stepbias.verify.summary import UnitResult, mutant_row, summarise
+from stepbias.verify.summary import UnitResult, summarise
 from stepbias.verify.together import judge_together
 
 Progress = Callable[[int, int, str], None]

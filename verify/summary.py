@@ -7,22 +7,20 @@ from collections import Counter
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field, replace
 from functools import cached_property
-from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from stepbias.theory.claim import Claim
-from stepbias.theory.variants import Variant
 from stepbias.verify.cells import Cell
 from stepbias.verify.coefficient import Coefficient, judge_coefficient
-from stepbias.verify.fit import DELTA, OrderFit, fit_orders
+from stepbias.verify.fit import OrderFit, fit_orders
 from stepbias.verify.integrity import claim_failure, withhold
 from stepbias.verify.orders import LEVEL
 from stepbias.verify.pooling import cell_medians, pool_cells
 from stepbias.verify.problems import law
 from stepbias.verify.resolution import RESPONSE_STEPS, by_instrument, pooled_table
-from stepbias.verify.rows import MutantRow, Row, Stratum, Verdict
+from stepbias.verify.rows import Row, Stratum
 from stepbias.verify.store import Arrays
 from stepbias.verify.together import wrong_side
 from stepbias.verify.wording import UNPOOLED
@@ -31,9 +29,6 @@ from stepbias.verify.wording import UNPOOLED
 DISAGREE = "two arithmetics disagree"
 # Begins the reason of a problem that the coefficient refutes and not the slope.
 NOT_ZERO = "the coefficient of h is not zero"
-
-# A wrong variant is visible on a problem if it moves the end point by this many times the known solver and rounding error.
-_VISIBLE = 10.0
 
 
 @dataclass(frozen=True)
@@ -286,50 +281,4 @@ def _stratum(name: str, fits: Sequence[OrderFit]) -> Stratum:
         refuted=tally["refuted"],
         inconclusive=tally["inconclusive"],
         median_order=float(np.median(orders)) if orders else float("nan"),
-    )
-
-
-def mutant_row(
-    claim: Claim, variant: Variant, statement: Sequence[UnitResult], wrong: Sequence[UnitResult]
-) -> MutantRow:
-    """Verdict on one wrong variant: refuted where it is visible.
-
-    It is *visible* on a problem if, at the finest step, it moves the flow's end point by more than ten times the known solver and rounding error, and
-    either by more than a fifth of the statement's own error without making the error smaller (a term proportional to h of that size bends the local slope by
-    twice the tolerance of a verdict), or by more than twice that error. A term that cancels a part of the statement's error bends the slope upwards until it
-    outgrows it. Elsewhere the variant equals the statement as far as these steps can tell, and is not counted.
-    """
-    tally: Counter[str] = Counter()
-    orders: list[float] = []
-    visible = total = 0
-    for base, other in zip(statement, wrong, strict=True):
-        if not other.problems:
-            continue
-        a, b = base.arrays, other.arrays
-        finest = int(np.argmin(a["h"][0]))
-        moved = np.linalg.norm(a["difference"][:, finest] - b["difference"][:, finest], axis=-1)
-        known = _VISIBLE * (a["floor"][:, finest] + b["floor"][:, finest])
-        own, wrongly = a["error"][:, finest], b["error"][:, finest]
-        bends = (moved > 2.0 * DELTA * own) & (wrongly >= own)
-        seen = (moved > known) & (bends | (moved > 2.0 * own))
-        total += len(seen)
-        for fit, is_visible in zip(other.fits(claim), seen, strict=True):
-            if is_visible:
-                visible += 1
-                tally[fit.verdict] += 1
-                orders.append(fit.order)
-    verdict: Verdict = "inconclusive"
-    if tally["refuted"] and not tally["confirmed"]:
-        verdict = "refuted"
-    elif tally["confirmed"] and not tally["refuted"]:
-        verdict = "confirmed"
-    finite: Any = [x for x in orders if np.isfinite(x)]
-    return MutantRow(
-        name=variant.name,
-        verdict=verdict,
-        measured=float(np.median(finite)) if finite else float("nan"),
-        visible=visible,
-        refuted=tally["refuted"],
-        confirmed=tally["confirmed"],
-        problems=total,
     )

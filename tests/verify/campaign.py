@@ -12,6 +12,7 @@ from stepbias.theory.claim import Claim
 from stepbias.verify import cells, registry
 from stepbias.verify.cells import Cell, Plan
 from stepbias.verify.fit import OrderFit, Verdict, fit_order
+from stepbias.verify.summary import UnitResult
 
 TINY = Plan(
     betas=(0.0, 0.5),
@@ -74,3 +75,45 @@ def a_fit(
     ends = (order - 0.02, order + 0.02) if interval is None else interval
     fit = fit_order(h, h**2, 2.0, floor=0.0)
     return replace(fit, order=order, interval=ends, verdict=verdict, reason="as given", **changes)
+
+
+H = 0.5 / np.array([64.0, 128, 256, 362, 512, 724, 1024])
+
+
+def measured(
+    orders: list[float], cell: Cell | None = None, shift: float = 0.0, **changes: Any
+) -> UnitResult:
+    """A cell whose problem k has the error (k + 1) h^order; the end points lie ``shift`` off."""
+    count = len(orders)
+    h = np.tile(H, (count, 1))
+    error = np.arange(1.0, count + 1)[:, None] * h ** np.array(orders)[:, None]
+    arrays: dict[str, Any] = {
+        "h": h,
+        "error": error,
+        "floor": np.full_like(h, 1e-12),
+        "difference": np.stack([error + shift, np.zeros_like(h)], axis=-1),
+        "distance": np.ones(count),
+        "memory": np.full(count, 3.0),
+        "numbers": 10 + 2 * np.arange(count),
+        "drawn": np.array([2 * count]),
+        "excluded_reasons": np.array(["moves less than 0.2"]),
+        "excluded_counts": np.array([count]),
+        "seconds": np.array([0.25]),
+    }
+    cell = a_cell(count=count) if cell is None else cell
+    return UnitResult(cell, arrays | changes)
+
+
+def nothing(cell: Cell) -> UnitResult:
+    """A cell without admissible draws."""
+    return UnitResult(cell, {
+        "numbers": np.array([]),
+        "drawn": np.array([128]),
+        "excluded_reasons": np.array(["moves less than 0.2"]),
+        "excluded_counts": np.array([128]),
+        "seconds": np.array([0.5]),
+    })  # fmt: skip
+
+
+def some_cells(count: int, **changes: Any) -> list[Cell]:
+    return [a_cell(index=i, key=i, count=3, **changes) for i in range(count)]

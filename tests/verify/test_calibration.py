@@ -97,8 +97,10 @@ def test_engine_sequences() -> None:
     cells = cells[:3]  # the strata with the shorter ladders: seconds, not minutes
     outcomes = [o for cell in cells for o in judge_cell(cell)]
     assert len(outcomes) == 3 * 4 * 4
-    assert not any(o.visible and o.true and o.fit.verdict == "refuted" for o in outcomes)
-    assert not any(o.visible and not o.true and o.fit.verdict == "confirmed" for o in outcomes)
-    assert sum(o.fit.verdict == "confirmed" for o in outcomes if o.true) >= 0.7 * 24
-    assert any(o.fit.verdict == "refuted" for o in outcomes if not o.true)
+    for told in ([o.verdict for o in outcomes], [o.fit.verdict for o in outcomes]):
+        judged = list(zip(outcomes, told, strict=True))
+        assert not any(o.visible and o.true and v == "refuted" for o, v in judged)
+        assert not any(o.visible and not o.true and v == "confirmed" for o, v in judged)
+        assert sum(v == "confirmed" for o, v in judged if o.true) >= 0.7 * 24
+        assert any(v == "refuted" for o, v in judged if not o.true)
     assert len(STRATA) == 5

@@ -9,56 +9,14 @@ import numpy as np
 import pytest
 
 from stepbias.theory.adam_claims import CLAIMS
-from stepbias.theory.variants import Variant
-from stepbias.verify.cells import Cell
-from stepbias.verify.summary import UnitResult, mutant_row, summarise
-from tests.verify.campaign import a_cell, a_fit
+from stepbias.verify.summary import UnitResult, summarise
+from tests.verify.campaign import H, a_cell, a_fit, measured, nothing, some_cells
 
 THEOREM, CONTROL = CLAIMS[0], CLAIMS[3]
-H = 0.5 / np.array([64.0, 128, 256, 362, 512, 724, 1024])
-
-
-def measured(
-    orders: list[float], cell: Cell | None = None, shift: float = 0.0, **changes: Any
-) -> UnitResult:
-    """A cell whose problem k has the error (k + 1) h^order; the end points lie ``shift`` off."""
-    count = len(orders)
-    h = np.tile(H, (count, 1))
-    error = np.arange(1.0, count + 1)[:, None] * h ** np.array(orders)[:, None]
-    arrays: dict[str, Any] = {
-        "h": h,
-        "error": error,
-        "floor": np.full_like(h, 1e-12),
-        "difference": np.stack([error + shift, np.zeros_like(h)], axis=-1),
-        "distance": np.ones(count),
-        "memory": np.full(count, 3.0),
-        "numbers": 10 + 2 * np.arange(count),
-        "drawn": np.array([2 * count]),
-        "excluded_reasons": np.array(["moves less than 0.2"]),
-        "excluded_counts": np.array([count]),
-        "seconds": np.array([0.25]),
-    }
-    cell = a_cell(count=count) if cell is None else cell
-    return UnitResult(cell, arrays | changes)
-
-
-def nothing(cell: Cell) -> UnitResult:
-    """A cell without admissible draws."""
-    return UnitResult(cell, {
-        "numbers": np.array([]),
-        "drawn": np.array([128]),
-        "excluded_reasons": np.array(["moves less than 0.2"]),
-        "excluded_counts": np.array([128]),
-        "seconds": np.array([0.5]),
-    })  # fmt: skip
-
-
-def cells(count: int, **changes: Any) -> list[Cell]:
-    return [a_cell(index=i, key=i, count=3, **changes) for i in range(count)]
 
 
 def test_a_row_counts_problems_verdicts_and_exclusions() -> None:
-    units = [measured([2.0, 2.001 + i / 1000, 2.0], cell) for i, cell in enumerate(cells(8))]
+    units = [measured([2.0, 2.001 + i / 1000, 2.0], cell) for i, cell in enumerate(some_cells(8))]
     row = summarise(THEOREM, units, 4)
     assert row.verdict == row.expected_verdict == "confirmed"
     assert row.measured == pytest.approx(2.0, abs=0.01)
@@ -74,7 +32,7 @@ def test_a_row_counts_problems_verdicts_and_exclusions() -> None:
 
 
 def test_a_refuted_problem_refutes_the_row_and_is_the_worst() -> None:
-    first, second, third = cells(3)
+    first, second, third = some_cells(3)
     # the first cell found fewer problems than its count: numbers in the run still go by the count
     units = [
         measured([2.0, 2.0], first),
@@ -92,7 +50,7 @@ def test_a_refuted_problem_refutes_the_row_and_is_the_worst() -> None:
 
 
 def test_an_escalated_fit_takes_the_place_of_the_first() -> None:
-    units = [measured([2.0, 1.0, 2.001], cell) for cell in cells(3)]
+    units = [measured([2.0, 1.0, 2.001], cell) for cell in some_cells(3)]
     for k, unit in enumerate(units):
         assert [f.verdict for f in unit.fits(THEOREM)] == ["confirmed", "refuted", "confirmed"]
         unit.escalated[1] = a_fit("confirmed", 2.0 + k / 100)
@@ -103,7 +61,7 @@ def test_an_escalated_fit_takes_the_place_of_the_first() -> None:
 
 
 def test_cells_that_are_not_pooled_only_fill_a_stratum() -> None:
-    pooled = [measured([2.0, 2.0 + i / 1000, 2.0], cell) for i, cell in enumerate(cells(3))]
+    pooled = [measured([2.0, 2.0 + i / 1000, 2.0], cell) for i, cell in enumerate(some_cells(3))]
     apart = measured([1.0, 1.0], a_cell(index=3, pooled=False, beta=0.9, rho=0.999, epsilon=1e-8))
     row = summarise(THEOREM, [*pooled, apart], 0)
     assert row.verdict == "confirmed"
@@ -118,7 +76,7 @@ def test_strata_split_the_problems_by_every_setting() -> None:
     ]  # fmt: skip
     units = [
         measured([2.0, 2.0, 1.0 if i == 0 else 2.0], replace(cell, **settings[i]))
-        for i, cell in enumerate(cells(3))
+        for i, cell in enumerate(some_cells(3))
     ]
     strata = {s.name: s for s in summarise(THEOREM, units, 0).strata}
     assert (strata["eps = 0.0001"].problems, strata["eps = 0.0001"].refuted) == (3, 1)
@@ -130,7 +88,7 @@ def test_strata_split_the_problems_by_every_setting() -> None:
 
 
 def test_the_hardest_problem_is_a_confirmed_one() -> None:
-    easy, hard, refuted, close = cells(4)
+    easy, hard, refuted, close = some_cells(4)
     units = [
         measured([2.0] * 3, replace(easy, rho=0.5)),
         measured([2.0] * 3, replace(hard, rho=0.9, epsilon=1e-4)),
@@ -154,7 +112,7 @@ def test_errors_that_are_not_finite_are_no_points_and_refute_nothing() -> None:
 
 
 def test_missing_data_and_empty_cells_say_so() -> None:
-    one, two = cells(2)
+    one, two = some_cells(2)
     row = summarise(
         THEOREM,
         [measured([2.0] * 3, one), UnitResult(two, {"missing": np.array(["scikit-learn"])})],
@@ -176,12 +134,14 @@ def test_a_control_is_judged_on_both_sides_and_has_no_resolution() -> None:
         f"response_{t}": np.full((3, 2), 1e-3) for t in ("M", "R", "L", "Lbar", "P", "Pbar", "bias")
     }
     ones = [
-        measured([1.0, 1.001 + i / 1000, 1.0], cell, **responses) for i, cell in enumerate(cells(3))
+        measured([1.0, 1.001 + i / 1000, 1.0], cell, **responses)
+        for i, cell in enumerate(some_cells(3))
     ]
     row = summarise(CONTROL, ones, 0)
     assert (row.verdict, row.resolution) == ("confirmed", {})
     twos = [
-        measured([2.0, 2.001 + i / 1000, 2.0], cell, **responses) for i, cell in enumerate(cells(3))
+        measured([2.0, 2.001 + i / 1000, 2.0], cell, **responses)
+        for i, cell in enumerate(some_cells(3))
     ]
     assert summarise(CONTROL, twos, 0).verdict == "refuted"
     found = summarise(THEOREM, twos, 0).resolution
@@ -189,59 +149,3 @@ def test_a_control_is_judged_on_both_sides_and_has_no_resolution() -> None:
     # |h^2 + delta 1e-3 (h / h_512)| has the slope 1.8 over the second finest factor of 2, 256 to 512 steps, for the negative sign at a larger delta than this
     assert 0.25 * 0.5 / 512 * 1e3 * 0.5 / 256 < found["P"] < 1.0
     assert 0.0 < found["M"] < 1.0
-
-
-@pytest.mark.parametrize(
-    ("orders", "shift", "verdict", "visible"),
-    [
-        ([1.0, 1.0, 1.0], 1e-3, "refuted", 3),
-        ([2.0, 2.0, 2.0], 1e-3, "confirmed", 3),
-        ([1.0, 2.0, 1.0], 1e-3, "inconclusive", 3),
-        ([2.0, 2.0, 2.0], 0.0, "inconclusive", 0),
-        # problem k has the error (k + 1) h^2: a move must exceed a fifth of it
-        ([2.0, 2.0, 2.0], 0.19 * H[-1] ** 2, "inconclusive", 0),
-        ([2.0, 2.0, 2.0], 0.39 * H[-1] ** 2, "confirmed", 1),
-        ([2.0, 2.0, 2.0], 0.61 * H[-1] ** 2, "confirmed", 3),
-    ],
-)
-def test_a_wrong_variant_is_judged_where_it_is_visible(
-    orders: list[float], shift: float, verdict: str, visible: int
-) -> None:
-    base, wrong = measured([2.0] * 3), measured(orders, shift=shift)
-    row = mutant_row(THEOREM, Variant(P=0.5), [base], [wrong])
-    assert (row.name, row.verdict, row.visible, row.problems) == ("P x 0.5", verdict, visible, 3)
-    assert row.refuted + row.confirmed <= visible
-    if visible == 0:
-        assert row.refuted == row.confirmed == 0
-        assert np.isnan(row.measured)
-
-
-@pytest.mark.parametrize(("shift", "visible"), [(0.99e-4, 0), (1.01e-4, 3)])
-def test_a_move_below_ten_times_the_floor_is_not_visible(shift: float, visible: int) -> None:
-    base = measured([2.0] * 3, floor=np.full((3, len(H)), 1e-5))
-    row = mutant_row(THEOREM, Variant(P=0.5), [base], [measured([2.0] * 3, shift=shift)])
-    assert row.visible == visible
-
-
-@pytest.mark.parametrize(
-    ("moved", "error", "visible"),
-    [(0.5, 0.7, 0), (0.5, 1.0, 3), (0.5, 1.3, 3), (1.9, 0.9, 0), (2.1, 0.9, 3)],
-    ids=["cancels a part", "beside it", "adds", "nearly all", "outgrows it"],
-)
-def test_a_term_that_cancels_a_part_of_the_error_is_not_visible_yet(
-    moved: float, error: float, visible: int
-) -> None:
-    base, wrong = measured([2.0] * 3), measured([2.0] * 3)
-    own = base.arrays["error"]
-    wrong.arrays["error"] = error * own
-    wrong.arrays["difference"] = np.stack([own, moved * own], axis=-1)
-    assert mutant_row(THEOREM, Variant(P=0.5), [base], [wrong]).visible == visible
-
-
-def test_problems_on_which_a_variant_is_invisible_do_not_save_it() -> None:
-    first, second, third = cells(3)
-    base = [measured([2.0] * 3, first), measured([2.0] * 3, second), nothing(third)]
-    wrong = [measured([1.0] * 3, first), measured([2.0] * 3, second), nothing(third)]
-    row = mutant_row(THEOREM, Variant(P=0.5), base, wrong)
-    assert (row.verdict, row.visible, row.refuted, row.problems) == ("refuted", 3, 3, 6)
-    assert row.measured == pytest.approx(1.0, abs=0.01)
