@@ -62,7 +62,7 @@ def mutant_row(
     steps four times finer, as a refutation of the statement would be; the fits are replaced in ``wrong``.
     """
     shown = [
-        (unit, k)
+        (unit, int(k))
         for base, unit in zip(statement, wrong, strict=True)
         if unit.problems
         for k in np.flatnonzero(visible(claim, base, unit))
