@@ -11,34 +11,34 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from stepbias.kernels.jit import inline
 from stepbias.kernels.oracle import Oracle, compile_oracle
-from stepbias.theory import checks
+from stepbias.theory import bilinear, checks
 
 Floats = NDArray[np.float64]
 Integers = NDArray[np.int64]
 
 
+_value_of, _gradient_of, _hessian_of = (
+    inline(f) for f in (bilinear.value, bilinear.gradient, bilinear.hessian)
+)
+
+
 def _gradient(b, theta, ints, reals, work, out):
-    x, y = reals[0], reals[1]
     for i in range(theta.shape[1]):
-        r = x * (x * theta[0, i] * theta[1, i] - y)
-        out[0, i] = r * theta[1, i]
-        out[1, i] = r * theta[0, i]
+        out[0, i], out[1, i] = _gradient_of(reals[0], reals[1], theta[0, i], theta[1, i])
 
 
 def _gradients(theta, ints, reals, work, out):
-    x, y = reals[0], reals[1]
     for i in range(theta.shape[1]):
-        r = x * (x * theta[0, i] * theta[1, i] - y)
-        out[0, 0, i] = r * theta[1, i]
-        out[0, 1, i] = r * theta[0, i]
+        g, k = _gradient_of(reals[0], reals[1], theta[0, i], theta[1, i])
+        out[0, 0, i] = g
+        out[0, 1, i] = k
 
 
 def _products(theta, ints, reals, work, first, second, out_first, out_second):
-    x, y = reals[0], reals[1]
     for i in range(theta.shape[1]):
-        t1, t2 = x * theta[0, i], x * theta[1, i]
-        a, b, c = t2 * t2, 2.0 * t1 * t2 - x * y, t1 * t1
+        a, b, c = _hessian_of(reals[0], reals[1], theta[0, i], theta[1, i])
         out_first[0, 0, i] = a * first[0, 0, i] + b * first[0, 1, i]
         out_first[0, 1, i] = b * first[0, 0, i] + c * first[0, 1, i]
         out_second[0, 0, i] = a * second[0, 0, i] + b * second[0, 1, i]
@@ -46,10 +46,8 @@ def _products(theta, ints, reals, work, first, second, out_first, out_second):
 
 
 def _value(b, theta, ints, reals, work, out):
-    x, y = reals[0], reals[1]
     for i in range(theta.shape[1]):
-        r = x * theta[0, i] * theta[1, i] - y
-        out[i] = 0.5 * r * r
+        out[i] = _value_of(reals[0], reals[1], theta[0, i], theta[1, i])
 
 
 @cache

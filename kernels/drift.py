@@ -16,6 +16,7 @@ Floats = NDArray[np.float64]
 Integers = NDArray[np.int64]
 
 _root = inline(adam.root)
+_relative_rate = inline(adam.relative_rate)
 
 
 @kernel()
@@ -42,8 +43,8 @@ def _drift_block(
         oracle_gradients(position.high, data.ints, data.reals, data.work, gradients)
         averages(rule, n, gradients.reshape((m, size)), mean, square)
         for i in range(size):
-            change = abs(_root(square[i], rule.eps_root) - before[i])
-            rate = change / ((before[i] + rule.eps) * step[i])
+            after = _root(square[i], rule.eps_root)
+            rate = _relative_rate(after, before[i], rule.eps, step[i])
             lane = i % lanes
             if rate > drift[lane] or rate != rate:
                 drift[lane] = rate

@@ -42,7 +42,10 @@ _0, _1, _2, _3, _4 = (np.uintp(i) for i in range(5))
 
 
 class Shape(NamedTuple):
-    """Sizes of a block, unsigned: ``size`` = units * lanes; the weights start at ``weight`` in ``reals``."""
+    """Sizes of a block, unsigned: ``size`` = units * lanes; the weights start at ``weight`` in ``reals``.
+
+    Loops over lanes run from ``first`` to ``last`` - 1: a thread of the CPU does the whole block, one of the GPU its own lane.
+    """
 
     dim: np.uintp
     units: np.uintp
@@ -50,12 +53,14 @@ class Shape(NamedTuple):
     size: np.uintp
     weight: np.uintp
     shared: bool
+    first: np.uintp
+    last: np.uintp
 
 
 @inline
 def _shape(theta, ints):
     dim, lanes, units = _u(theta.shape[0]), _u(theta.shape[1]), _u(ints[0])
-    return Shape(dim, units, lanes, units * lanes, _2 * units * lanes, ints[1] == 1)
+    return Shape(dim, units, lanes, units * lanes, _2 * units * lanes, ints[1] == 1, _0, lanes)
 
 
 @contracted

@@ -31,7 +31,7 @@ _ROWS = 8
 @inline
 def _shape(theta, ints):
     dim, lanes, rows = _u(theta.shape[0]), _u(theta.shape[1]), _u(ints[0])
-    return Shape(dim, rows, lanes, rows * lanes, _0, False)
+    return Shape(dim, rows, lanes, rows * lanes, _0, False, _0, lanes)
 
 
 @inline
@@ -42,10 +42,11 @@ def _ends(shape, batches):
 
 
 @kernel()
-def _rows_at(shape, vector, v, reals, work):
+def rows_at(shape, vector, v, reals, work):
     """work[0 ..] = w_i . vector."""
-    for i in range(shape.size):
-        work[i] = 0.0
+    for r in range(shape.units):
+        for i in range(shape.first, shape.last):
+            work[r * shape.lanes + i] = 0.0
     project(shape, reals, _0, shape.units, vector, v, work, _0)
 
 
@@ -56,38 +57,38 @@ def _probabilities(b, batches, shape, reals, work):
     c, pi = (shape.dim + b) * shape.size, (_1 + b) * shape.size
     _, top = _ends(shape, batches)
     total = top + lanes
-    for i in range(lanes):
+    for i in range(shape.first, shape.last):
         work[top + i] = -np.inf
         work[total + i] = 0.0
-    for i in range(shape.size):
-        work[pi + i] = work[i] + reals[c + i]
     for r in range(rows):
-        x = pi + r * lanes
-        for i in range(lanes):
+        x, z = pi + r * lanes, r * lanes
+        for i in range(shape.first, shape.last):
+            work[x + i] = work[z + i] + reals[c + z + i]
             work[top + i] = work[x + i] if work[x + i] > work[top + i] else work[top + i]
     for r in range(rows):
         x = pi + r * lanes
-        for i in range(lanes):
+        for i in range(shape.first, shape.last):
             work[x + i] = exp(work[x + i] - work[top + i])
-        for i in range(lanes):
+        for i in range(shape.first, shape.last):
             work[total + i] += work[x + i]
     for r in range(rows):
         x = pi + r * lanes
-        for i in range(lanes):
+        for i in range(shape.first, shape.last):
             work[x + i] /= work[total + i]
 
 
 @kernel()
-def _batch_gradient(b, batches, shape, reals, work, out, o):
-    """After :func:`_rows_at`: out[o ..] = a_b sum_i pi_i w_i."""
+def batch_gradient(b, batches, shape, reals, work, out, o):
+    """After :func:`rows_at`: out[o ..] = a_b sum_i pi_i w_i."""
     _probabilities(b, batches, shape, reals, work)
     a, _ = _ends(shape, batches)
     a += b * shape.lanes
-    for i in range(shape.dim * shape.lanes):
-        out[o + i] = 0.0
+    for j in range(shape.dim):
+        for i in range(shape.first, shape.last):
+            out[o + j * shape.lanes + i] = 0.0
     gather(shape, reals, _0, shape.units, work, (_1 + b) * shape.size, out, o)
     for j in range(shape.dim):
-        for i in range(shape.lanes):
+        for i in range(shape.first, shape.last):
             out[o + j * shape.lanes + i] *= reals[a + i]
 
 
@@ -100,37 +101,38 @@ def _batches(reals, shape):
 def _gradient(b, theta, ints, reals, work, out):
     shape = _shape(theta, ints)
     batches = _batches(reals, shape)
-    _rows_at(shape, theta.reshape(theta.size), _0, reals, work)
-    _batch_gradient(_u(b), batches, shape, reals, work, out.reshape(out.size), _0)
+    rows_at(shape, theta.reshape(theta.size), _0, reals, work)
+    batch_gradient(_u(b), batches, shape, reals, work, out.reshape(out.size), _0)
 
 
 def _gradients(theta, ints, reals, work, out):
     shape = _shape(theta, ints)
     batches = _u(out.shape[0])
-    _rows_at(shape, theta.reshape(theta.size), _0, reals, work)
+    rows_at(shape, theta.reshape(theta.size), _0, reals, work)
     target = out.reshape(out.size)
     for b in range(batches):
-        _batch_gradient(b, batches, shape, reals, work, target, b * _u(theta.size))
+        batch_gradient(b, batches, shape, reals, work, target, b * _u(theta.size))
 
 
 @kernel()
-def _product(batches, shape, reals, work, vector, out):
+def product(batches, shape, reals, work, vector, out):
     """out[b] = a_b sum_i pi_i (t_i - mean of t) w_i with t_i = w_i . vector[b]."""
     lanes, rows, part = shape.lanes, shape.units, shape.dim * shape.lanes
     a, mean = _ends(shape, batches)
-    for i in range(_u(out.size)):
-        out[i] = 0.0
+    for j in range(batches * shape.dim):
+        for i in range(shape.first, shape.last):
+            out[j * lanes + i] = 0.0
     for b in range(batches):
         pi = (_1 + b) * shape.size
-        _rows_at(shape, vector, b * part, reals, work)
-        for i in range(lanes):
+        rows_at(shape, vector, b * part, reals, work)
+        for i in range(shape.first, shape.last):
             work[mean + i] = 0.0
         for r in range(rows):
-            for i in range(lanes):
+            for i in range(shape.first, shape.last):
                 work[mean + i] += work[pi + r * lanes + i] * work[r * lanes + i]
         for r in range(rows):
             x = r * lanes
-            for i in range(lanes):
+            for i in range(shape.first, shape.last):
                 work[x + i] = (
                     reals[a + b * lanes + i] * work[pi + x + i] * (work[x + i] - work[mean + i])
                 )
@@ -140,18 +142,18 @@ def _product(batches, shape, reals, work, vector, out):
 def _products(theta, ints, reals, work, first, second, out_first, out_second):
     shape = _shape(theta, ints)
     batches, size = _u(first.shape[0]), first.size
-    _product(batches, shape, reals, work, first.reshape(size), out_first.reshape(size))
-    _product(batches, shape, reals, work, second.reshape(size), out_second.reshape(size))
+    product(batches, shape, reals, work, first.reshape(size), out_first.reshape(size))
+    product(batches, shape, reals, work, second.reshape(size), out_second.reshape(size))
 
 
 def _value(b, theta, ints, reals, work, out):
     shape = _shape(theta, ints)
     batches = _batches(reals, shape)
-    _rows_at(shape, theta.reshape(theta.size), _0, reals, work)
+    rows_at(shape, theta.reshape(theta.size), _0, reals, work)
     _probabilities(_u(b), batches, shape, reals, work)
     a, top = _ends(shape, batches)
     a += _u(b) * shape.lanes
-    for i in range(shape.lanes):
+    for i in range(shape.first, shape.last):
         out[i] = reals[a + i] * (work[top + i] + log(work[top + shape.lanes + i]))
 
 

@@ -33,6 +33,8 @@ Floats = NDArray[np.float64]
 
 _decayed = contracted_inline(adam.decayed)
 _direction = inline(adam.direction)
+_lag = inline(adam.lag)
+_constant_lag = inline(adam.constant_lag)
 
 
 # Stands for 0 under the root: its root, 1e-145, vanishes beside eps.
@@ -40,13 +42,13 @@ _TINY = 1e-290
 
 
 @contracted_inline
-def _direction_inside(mean: float, square: float, eps_root: float) -> float:
+def direction_inside(mean: float, square: float, eps_root: float) -> float:
     """:func:`stepbias.theory.adam.direction` for eps = 0."""
     return mean * reciprocal_root(square + eps_root)
 
 
 @contracted_inline
-def _direction_outside(mean: float, square: float, eps: float, eps_root: float) -> float:
+def direction_outside(mean: float, square: float, eps: float, eps_root: float) -> float:
     """:func:`stepbias.theory.adam.direction` for eps > 0: the root by multiplication, one division."""
     total = max(square + eps_root, _TINY)
     return mean / (total * reciprocal_root(total) + eps)
@@ -136,9 +138,9 @@ def _steps(rule, first, n, state):
             a[i] += w * t
             c[i] += r * t
             if inside:
-                prefix[i] = t + mc * _direction_inside(m, v * sc, eps_root)
+                prefix[i] = t + mc * direction_inside(m, v * sc, eps_root)
             else:
-                prefix[i] = t + _direction_outside(m * mc, v * sc, eps, eps_root)
+                prefix[i] = t + direction_outside(m * mc, v * sc, eps, eps_root)
 
 
 @kernel()
@@ -185,8 +187,8 @@ def _finish(rule, n, short_memory, gradients, factors, state):
         )
         for i in range(size):
             t, u = prefix[i], state.step[i]
-            a[i] = mc * (2.0 * factors[2] * (past_w * t - total_a[i]) + factors[3] * now_w * u)
-            c[i] = sc * (2.0 * factors[4] * (past_r * t - total_c[i]) + factors[5] * now_r * u)
+            a[i] = mc * _lag(past_w, t, total_a[i], now_w, u, factors[2], factors[3])
+            c[i] = sc * _lag(past_r, t, total_c[i], now_r, u, factors[4], factors[5])
 
 
 @kernel()
@@ -200,8 +202,8 @@ def _constant_direction(rule, n, gradients, factors, state):
     for i in range(state.mean.shape[0]):
         u = _direction(state.mean[i], state.square[i], rule.eps, rule.eps_root)
         state.step[i] = u
-        state.mean_lag[0, i] = (2.0 * factors[2] * lag_w + factors[3] * w) * u
-        state.square_lag[0, i] = (2.0 * factors[4] * lag_r + factors[5] * r) * u
+        state.mean_lag[0, i] = _constant_lag(lag_w, w, u, factors[2], factors[3])
+        state.square_lag[0, i] = _constant_lag(lag_r, r, u, factors[4], factors[5])
 
 
 @kernel()

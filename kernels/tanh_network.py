@@ -44,130 +44,140 @@ class Shape(NamedTuple):
     tanhs: np.uintp  # numbers per batch in the first part of work
     residuals: np.uintp  # start of the second part
     row: np.uintp  # start of the two single rows
+    first: np.uintp  # loops over lanes: the whole block, or the lane of a thread of the GPU
+    last: np.uintp
 
 
 @inline
-def _shape(theta, ints, reals):
-    dim, lanes, points = _u(theta.shape[0]), _u(theta.shape[1]), _u(ints[0])
+def shape_of(dim, lanes, first, last, ints, reals):
+    """Sizes of a block whose lanes ``first`` .. ``last`` - 1 are computed."""
+    points = _u(ints[0])
     hidden = (dim + _2) // _3
     batches = _u(reals.size) // (_2 * points * lanes)
     tanhs = points * hidden * lanes
     residuals = batches * tanhs
-    return Shape(
-        dim, lanes, points, hidden, batches, tanhs, residuals, residuals + batches * points * lanes
-    )
+    row = residuals + batches * points * lanes
+    return Shape(dim, lanes, points, hidden, batches, tanhs, residuals, row, first, last)
+
+
+@inline
+def _shape(theta, ints, reals):
+    lanes = _u(theta.shape[1])
+    return shape_of(_u(theta.shape[0]), lanes, _0, lanes, ints, reals)
 
 
 @kernel()
-def _forward(b, shape, theta, reals, work):
+def forward(b, shape, theta, reals, work):
     """Fill s and r of batch b."""
     dim, lanes = shape.dim, shape.lanes
     for d in range(shape.points):
         x = (b * shape.points + d) * lanes
         y = x + shape.batches * shape.points * lanes
         r = shape.residuals + x
-        for i in range(lanes):
+        for i in range(shape.first, shape.last):
             work[r + i] = -reals[y + i]
         for k in range(shape.hidden):
             s = b * shape.tanhs + (d * shape.hidden + k) * lanes
             w = _3 * k * lanes
             if _3 * k + _1 < dim:
-                for i in range(lanes):
+                for i in range(shape.first, shape.last):
                     work[s + i] = tanh(theta[w + i] * reals[x + i] + theta[w + lanes + i])
             else:
-                for i in range(lanes):
+                for i in range(shape.first, shape.last):
                     work[s + i] = tanh(theta[w + i] * reals[x + i])
             if _3 * k + _2 < dim:
-                for i in range(lanes):
+                for i in range(shape.first, shape.last):
                     work[r + i] += theta[w + _2 * lanes + i] * work[s + i]
             else:
-                for i in range(lanes):
+                for i in range(shape.first, shape.last):
                     work[r + i] += work[s + i]
 
 
 @kernel()
-def _back(b, shape, theta, reals, work, out, o):
+def back(b, shape, theta, reals, work, out, o):
     """After :func:`_forward`: the gradient of batch b at out[o ..]."""
     dim, lanes, q = shape.dim, shape.lanes, shape.row
     share = 1.0 / np.float64(shape.points)
-    for i in range(dim * lanes):
-        out[o + i] = 0.0
+    for j in range(dim):
+        for i in range(shape.first, shape.last):
+            out[o + j * lanes + i] = 0.0
     for d in range(shape.points):
         x = (b * shape.points + d) * lanes
         r = shape.residuals + x
         for k in range(shape.hidden):
             s = b * shape.tanhs + (d * shape.hidden + k) * lanes
             w = _3 * k * lanes
-            for i in range(lanes):
+            for i in range(shape.first, shape.last):
                 work[q + i] = share * work[r + i] * (1.0 - work[s + i] * work[s + i])
             if _3 * k + _2 < dim:
-                for i in range(lanes):
+                for i in range(shape.first, shape.last):
                     out[o + w + _2 * lanes + i] += share * work[r + i] * work[s + i]
-                for i in range(lanes):
+                for i in range(shape.first, shape.last):
                     work[q + i] *= theta[w + _2 * lanes + i]
-            for i in range(lanes):
+            for i in range(shape.first, shape.last):
                 out[o + w + i] += work[q + i] * reals[x + i]
             if _3 * k + _1 < dim:
-                for i in range(lanes):
+                for i in range(shape.first, shape.last):
                     out[o + w + lanes + i] += work[q + i]
 
 
 def _gradient(b, theta, ints, reals, work, out):
     shape, flat = _shape(theta, ints, reals), theta.reshape(theta.size)
-    _forward(_u(b), shape, flat, reals, work)
-    _back(_u(b), shape, flat, reals, work, out.reshape(out.size), _0)
+    forward(_u(b), shape, flat, reals, work)
+    back(_u(b), shape, flat, reals, work, out.reshape(out.size), _0)
 
 
 def _gradients(theta, ints, reals, work, out):
     shape, flat = _shape(theta, ints, reals), theta.reshape(theta.size)
     target = out.reshape(out.size)
     for b in range(shape.batches):
-        _forward(b, shape, flat, reals, work)
-        _back(b, shape, flat, reals, work, target, b * _u(theta.size))
+        forward(b, shape, flat, reals, work)
+        back(b, shape, flat, reals, work, target, b * _u(theta.size))
 
 
 @inline
 def _tangent(biased, shape, reals, work, vector, v, s, x, q):
     """work[q ..] = derivative of s along the vector."""
-    for i in range(shape.lanes):
+    for i in range(shape.first, shape.last):
         work[q + i] = vector[v + i] * reals[x + i]
     if biased:
-        for i in range(shape.lanes):
+        for i in range(shape.first, shape.last):
             work[q + i] += vector[v + shape.lanes + i]
-    for i in range(shape.lanes):
+    for i in range(shape.first, shape.last):
         work[q + i] *= 1.0 - work[s + i] * work[s + i]
 
 
 @kernel()
-def _product(shape, theta, reals, work, vector, out):
+def product(shape, theta, reals, work, vector, out):
     """out[b] = H_b vector[b] for all batches: the derivative of :func:`_back` along the vector."""
     dim, lanes, df, q = shape.dim, shape.lanes, shape.row, shape.row + shape.lanes
     share = 1.0 / np.float64(shape.points)
-    for i in range(_u(out.size)):
-        out[i] = 0.0
+    for j in range(shape.batches * dim):
+        for i in range(shape.first, shape.last):
+            out[j * lanes + i] = 0.0
     for b in range(shape.batches):
         o = b * dim * lanes
         for d in range(shape.points):
             x = (b * shape.points + d) * lanes
             r = shape.residuals + x
-            for i in range(lanes):
+            for i in range(shape.first, shape.last):
                 work[df + i] = 0.0
             for k in range(shape.hidden):
                 s, w = b * shape.tanhs + (d * shape.hidden + k) * lanes, _3 * k * lanes
                 _tangent(_3 * k + _1 < dim, shape, reals, work, vector, o + w, s, x, q)
                 if _3 * k + _2 < dim:
-                    for i in range(lanes):
+                    for i in range(shape.first, shape.last):
                         a = vector[o + w + _2 * lanes + i] * work[s + i]
                         work[df + i] += a + theta[w + _2 * lanes + i] * work[q + i]
                 else:
-                    for i in range(lanes):
+                    for i in range(shape.first, shape.last):
                         work[df + i] += work[q + i]
             for k in range(shape.hidden):
                 s, w = b * shape.tanhs + (d * shape.hidden + k) * lanes, _3 * k * lanes
                 _tangent(_3 * k + _1 < dim, shape, reals, work, vector, o + w, s, x, q)
                 if _3 * k + _2 < dim:
                     c = w + _2 * lanes
-                    for i in range(lanes):
+                    for i in range(shape.first, shape.last):
                         ds, t = work[q + i], work[s + i]
                         out[o + c + i] += share * (work[df + i] * t + work[r + i] * ds)
                         f = work[df + i] * theta[c + i] + work[r + i] * vector[o + c + i]
@@ -175,32 +185,32 @@ def _product(shape, theta, reals, work, vector, out):
                             f * (1.0 - t * t) - 2.0 * work[r + i] * theta[c + i] * t * ds
                         )
                 else:
-                    for i in range(lanes):
+                    for i in range(shape.first, shape.last):
                         t = work[s + i]
                         f = work[df + i] * (1.0 - t * t) - 2.0 * work[r + i] * t * work[q + i]
                         work[q + i] = share * f
-                for i in range(lanes):
+                for i in range(shape.first, shape.last):
                     out[o + w + i] += work[q + i] * reals[x + i]
                 if _3 * k + _1 < dim:
-                    for i in range(lanes):
+                    for i in range(shape.first, shape.last):
                         out[o + w + lanes + i] += work[q + i]
 
 
 def _products(theta, ints, reals, work, first, second, out_first, out_second):
     shape, flat, size = _shape(theta, ints, reals), theta.reshape(theta.size), first.size
-    _product(shape, flat, reals, work, first.reshape(size), out_first.reshape(size))
-    _product(shape, flat, reals, work, second.reshape(size), out_second.reshape(size))
+    product(shape, flat, reals, work, first.reshape(size), out_first.reshape(size))
+    product(shape, flat, reals, work, second.reshape(size), out_second.reshape(size))
 
 
 def _value(b, theta, ints, reals, work, out):
     shape = _shape(theta, ints, reals)
-    _forward(_u(b), shape, theta.reshape(theta.size), reals, work)
+    forward(_u(b), shape, theta.reshape(theta.size), reals, work)
     share = 0.5 / np.float64(shape.points)
     for i in range(out.size):
         out[i] = 0.0
     for d in range(shape.points):
         r = shape.residuals + (_u(b) * shape.points + d) * shape.lanes
-        for i in range(shape.lanes):
+        for i in range(shape.first, shape.last):
             out[i] += share * work[r + i] * work[r + i]
 
 

@@ -19,6 +19,7 @@ Floats = NDArray[np.float64]
 
 _mean_of = inline(adam.running_mean)
 _direction = inline(adam.direction)
+_relative_rate = inline(adam.relative_rate)
 
 
 class Tableau(NamedTuple):
@@ -87,7 +88,7 @@ def make_watch(dim: int, lanes: int) -> Watch:
 
 
 @inline
-def _add(high, low, change):
+def add(high, low, change):
     """(high + low) + change as a new pair, exact up to the rounding of the low part (two-sum of Knuth)."""
     change += low
     total = high + change
@@ -111,7 +112,7 @@ def advance_iterate(oracle_gradient, data, rule, n, h, position, mean, square, g
         average[i] = m
         average_square[i] = v
         change = -step[i] * _direction(m * mc, v * sc, rule.eps, rule.eps_root)
-        high[i], low[i] = _add(high[i], low[i], change)
+        high[i], low[i] = add(high[i], low[i], change)
 
 
 @kernel()
@@ -142,7 +143,7 @@ def _land(part, h, total, position):
     step, slope = h.reshape(size), total.reshape(size)
     high, low = position.high.reshape(size), position.low.reshape(size)
     for i in range(size):
-        high[i], low[i] = _add(high[i], low[i], part * step[i] * slope[i])
+        high[i], low[i] = add(high[i], low[i], part * step[i] * slope[i])
 
 
 @kernel()
@@ -192,7 +193,8 @@ def advance_flow(
         for j in range(p):
             for lane in range(lanes):
                 start = state.start_root[j, lane]
-                drift = abs(field.root[j, lane] - start) / ((start + rule.eps) * part * h[j, lane])
+                time = part * h[j, lane]
+                drift = _relative_rate(field.root[j, lane], start, rule.eps, time)
                 watch.root[lane] = min(watch.root[lane], start)
                 watch.drift[lane] = max(watch.drift[lane], drift)
                 watch.size[lane] = max(watch.size[lane], abs(position.high[j, lane]))
@@ -223,16 +225,21 @@ def _round_to_single(position):
             position.high[j, lane] = np.float64(np.float32(position.high[j, lane]))
 
 
+@inline
+def grain(high, low):
+    """Distance of high + low from the nearest float32, in units of 2^-24 of its size; 0 for 0."""
+    rest = (high - np.float64(np.float32(high))) + low
+    return abs(rest / (_SINGLE * high)) if high != 0.0 else 0.0
+
+
 @kernel()
 def _observe_grain(position, out):
     """out[lane] = max(out[lane], |x - nearest float32| / (2^-24 |x|)) over the components x = high + low."""
     p, lanes = position.high.shape
     for j in range(p):
         for lane in range(lanes):
-            high = position.high[j, lane]
-            rest = (high - np.float64(np.float32(high))) + position.low[j, lane]
-            if high != 0.0:
-                out[lane] = max(out[lane], abs(rest / (_SINGLE * high)))
+            found = grain(position.high[j, lane], position.low[j, lane])
+            out[lane] = max(out[lane], found)
 
 
 @kernel()

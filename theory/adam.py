@@ -23,6 +23,47 @@ def running_mean(mean: float, new: float, decay: float) -> float:
     return decay * mean + (1.0 - decay) * new
 
 
+def lag(
+    past: float,
+    prefix: float,
+    total: float,
+    now: float,
+    step: float,
+    printed: float,
+    barred: float,
+) -> float:
+    """What one batch's Hessian multiplies in 2 L + Lbar (or, with the weights of the mean square, in 2 P + Pbar), before bias correction.
+
+    Parameters
+    ----------
+    past, now : float
+        Weights of the batch in the average, in the steps before n and at step n.
+    prefix : float
+        T_n, the sum of U^(l) over l < n.
+    total : float
+        Sum over the batch's steps k < n of weight times T_k.
+    step : float
+        U^(n).
+    printed, barred : float
+        Factors on L and Lbar (P and Pbar); 1 in the statement.
+
+    Notes
+    -----
+    The sum over k < n of weight (T_n - T_k) is ``past prefix - total``.
+    """
+    return 2.0 * printed * (past * prefix - total) + barred * now * step
+
+
+def constant_lag(ages: float, now: float, step: float, printed: float, barred: float) -> float:
+    """:func:`lag` where U does not depend on the step, so that T_n - T_k = (n - k) U; ``ages`` is the sum of weight times age."""
+    return (2.0 * printed * ages + barred * now) * step
+
+
+def relative_rate(after: float, before: float, eps: float, time: float) -> float:
+    """|D'/D| from two values of R a time apart."""
+    return abs(after - before) / ((before + eps) * time)
+
+
 def root(square: float, eps_root: float) -> float:
     """R = sqrt(V + eps_root)."""
     return math.sqrt(square + eps_root)

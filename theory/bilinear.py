@@ -1,0 +1,21 @@
+"""The two-parameter loss E(theta) = (y - theta_1 theta_2 x)^2 / 2: its derivatives as scalar formulas, compiled unchanged for every device."""
+
+from __future__ import annotations
+
+
+def value(x: float, y: float, s: float, t: float) -> float:
+    """E at theta = (s, t)."""
+    r = x * s * t - y
+    return 0.5 * r * r
+
+
+def gradient(x: float, y: float, s: float, t: float) -> tuple[float, float]:
+    """Both components of the gradient at theta = (s, t)."""
+    r = x * (x * s * t - y)
+    return r * t, r * s
+
+
+def hessian(x: float, y: float, s: float, t: float) -> tuple[float, float, float]:
+    """E_11, E_12, E_22 at theta = (s, t)."""
+    u, v = x * s, x * t
+    return v * v, 2.0 * u * v - x * y, u * u
