@@ -336,5 +336,20 @@ def test_a_fault_of_the_largest_defect_is_seen_though_the_end_point_stays() -> N
     arrays = {"h": h, "error": h**3, "floor": 1e-16 * h, "difference": np.zeros((1, 2, 2))}
     sound = UnitResult(a_cell(), arrays)
     broken = UnitResult(a_cell(), arrays | {"error": h**3 + 0.01 * h**2})
-    assert instruments._visible(claim, sound, broken).all()
-    assert not instruments._visible(claim, sound, sound).any()
+    fault = Fault("late step", "the flow counts late", late_step=True)
+    assert instruments._visible(claim, fault, sound, broken).all()
+    assert not instruments._visible(claim, fault, sound, sound).any()
+
+
+def test_a_fault_of_the_claimed_order_is_visible_nowhere() -> None:
+    # one batch late adds O(h) to an O(h) error: what a random schedule makes of it may look like less than O(h)
+    leading = find("rmsprop-inside/leading-field")[0]
+    theorem = find("rmsprop-inside/global-order")[0]
+    fault = Fault("late schedule", "one batch late", late_schedule=True)
+    h = np.array([[2.0**-8, 2.0**-11]])
+    cell = a_cell(batches=3, schedule="iid")
+    arrays = {"h": h, "error": h, "floor": 1e-16 * h, "difference": np.zeros((1, 2, 2))}
+    moved = np.stack([0.1 * np.ones((1, 2)), np.zeros((1, 2))], axis=-1)
+    sound, broken = UnitResult(cell, arrays), UnitResult(cell, arrays | {"difference": moved})
+    assert instruments._visible(theorem, fault, sound, broken).all()
+    assert not instruments._visible(leading, fault, sound, broken).any()
