@@ -15,6 +15,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from stepbias.kernels.gpu.device import require
 from stepbias.kernels.rule import Rule, make_rule
 from stepbias.theory.checks import real, whole
 from stepbias.theory.optimizers import AdamFamily, require_family
@@ -110,9 +111,7 @@ def prepare(
             f"loss = {loss!r} has type {type(loss).__name__}; accepted: a stepbias.Loss"
         )
     if not (isinstance(device, str) and device == "cpu"):
-        cuda = isinstance(device, str) and device == "cuda"
-        accepted = "'cpu' (this version has no CUDA path)" if cuda else "'cpu'"
-        raise ValueError(f"device = {device!r}; accepted: {accepted}")
+        require(device)
     whole(count_name, steps, 0)
     start = real(point, theta0)
     if start.ndim not in (1, 2) or start.shape[-1] != loss.dim:

@@ -93,14 +93,14 @@ def batch_gradient(b, batches, shape, reals, work, out, o):
 
 
 @inline
-def _batches(reals, shape):
+def batches_of(reals, shape):
     """m, from the length of the data."""
     return (_u(reals.size) - shape.dim * shape.size) // (shape.size + shape.lanes)
 
 
 def _gradient(b, theta, ints, reals, work, out):
     shape = _shape(theta, ints)
-    batches = _batches(reals, shape)
+    batches = batches_of(reals, shape)
     rows_at(shape, theta.reshape(theta.size), _0, reals, work)
     batch_gradient(_u(b), batches, shape, reals, work, out.reshape(out.size), _0)
 
@@ -148,7 +148,7 @@ def _products(theta, ints, reals, work, first, second, out_first, out_second):
 
 def _value(b, theta, ints, reals, work, out):
     shape = _shape(theta, ints)
-    batches = _batches(reals, shape)
+    batches = batches_of(reals, shape)
     rows_at(shape, theta.reshape(theta.size), _0, reals, work)
     _probabilities(_u(b), batches, shape, reals, work)
     a, top = _ends(shape, batches)

@@ -20,12 +20,13 @@ from stepbias.kernels.trajectory import (
 )
 from stepbias.theory.checks import whole
 from stepbias.theory.memory import MemoryTerms
-from stepbias.theory.variants import of_order
+from stepbias.theory.variants import STATEMENT, of_order
 
 Floats = NDArray[np.float64]
 Integers = NDArray[np.int64]
 
 _SUBSTEPS = 2
+_FLOW = Method(CLASSICAL, _SUBSTEPS, CLASSICAL, 1)
 _STORED = "the trajectory (global_error stores none)"
 _AT = ("theta", "n + 1")
 
@@ -68,7 +69,8 @@ def iterate(
         Number of steps, >= 0.
     schedule : schedule object, integer array or None
         Batch of every step; None: full batch for m = 1, cyclic otherwise.
-    device : {"cpu"}
+    device : {"cpu", "cuda"}
+        "cuda": an NVIDIA GPU, or Numba's simulator; a `ValueError` says what to install where there is neither.
 
     Returns
     -------
@@ -87,6 +89,10 @@ def iterate(
     steps = whole("steps", steps, 0)  # a small NumPy integer would overflow at steps + 1
     ensemble = prepare(optimizer, loss, theta0, h, steps, schedule, device)
     require_memory("steps", steps, ensemble.problems * (steps + 1) * loss.dim, _STORED)
+    if device == "cuda":
+        from stepbias.kernels.gpu import run
+
+        return ensemble.squeeze(run.record(ensemble, steps, STATEMENT, _FLOW, flow=False))
     result = np.empty((ensemble.problems, steps + 1, loss.dim))
 
     def work(piece: Integers) -> None:
@@ -149,6 +155,10 @@ def flow(
     ensemble = prepare(optimizer, loss, theta0, h, steps, schedule, device)
     variant = of_order(order)
     require_memory("steps", steps, ensemble.problems * (steps + 1) * loss.dim, _STORED)
+    if device == "cuda":
+        from stepbias.kernels.gpu import run
+
+        return ensemble.squeeze(run.record(ensemble, steps, variant, _FLOW, flow=True))
     result = np.empty((ensemble.problems, steps + 1, loss.dim))
 
     def work(piece: Integers) -> None:
@@ -214,6 +224,10 @@ def vector_field(
     n = whole("n", n, 0)
     ensemble = prepare(optimizer, loss, theta, h, n + 1, schedule, device, _AT)
     variant = of_order(order)
+    if device == "cuda":
+        from stepbias.kernels.gpu import run
+
+        return ensemble.squeeze(run.field(ensemble, n, variant))
     result = np.empty((ensemble.problems, loss.dim))
 
     def work(piece: Integers) -> None:
@@ -274,6 +288,8 @@ def memory_terms(
     """
     n = whole("n", n, 0)
     ensemble = prepare(optimizer, loss, theta, 1.0, n + 1, schedule, device, _AT)
+    if device == "cuda":
+        return MemoryTerms(*(ensemble.squeeze(part) for part in _terms_on_gpu(ensemble, n)))
     result = np.empty((6, ensemble.problems, loss.dim))
 
     def work(piece: Integers) -> None:
@@ -302,6 +318,15 @@ def memory_terms(
 
     for_each_block(ensemble, work)
     return MemoryTerms(*(ensemble.squeeze(part) for part in result))
+
+
+def _terms_on_gpu(ensemble: Ensemble, n: int) -> tuple[Floats, ...]:
+    """R, M, L, Lbar, P, Pbar, (B, p) each."""
+    from stepbias.kernels.gpu import run
+
+    first, last = run.terms(ensemble, n, (_FIRST, _LAST))
+    root = np.sqrt(first["square"] + ensemble.parameters[:, 3:])
+    return root, first["mean"], first["first"], last["first"], first["second"], last["second"]
 
 
 def global_error(
@@ -342,11 +367,11 @@ def global_error(
     steps = whole("steps", steps, 0)  # a small NumPy integer would overflow at steps + 1
     ensemble = prepare(optimizer, loss, theta0, h, steps, schedule, device)
     variant = of_order(order)
-    found = measure(
-        ensemble,
-        steps,
-        variant,
-        method=Method(CLASSICAL, whole("substeps", substeps, 1), CLASSICAL, 1),
-        check=False,
-    )
+    method = Method(CLASSICAL, whole("substeps", substeps, 1), CLASSICAL, 1)
+    if device == "cuda":
+        from stepbias.kernels.gpu import run
+
+        found = run.measure_ladder([ensemble], [steps], variant, methods=[method], check=False)[0]
+    else:
+        found = measure(ensemble, steps, variant, method=method, check=False)
     return float(found.error[0]) if ensemble.single else found.error

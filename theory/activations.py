@@ -25,6 +25,9 @@ KINKED = (ABS, RELU)
 _ROUNDING = 1.0 + 1e-13
 
 
+copysign: Any = np.copysign
+
+
 def sincos(x: Any) -> Any:
     """Sine and cosine."""
     return np.sin(x), np.cos(x)
@@ -134,12 +137,12 @@ def hyperbolic_slopes(z: Any) -> Any:
 
 def absolute_slopes(z: Any) -> Any:
     """phi', phi'' of :func:`absolute` off 0: the sign, and 0; at +-0 the slope of the side of that sign."""
-    return np.copysign(1.0, z), 0.0
+    return copysign(1.0, z), 0.0
 
 
 def relu_slopes(z: Any) -> Any:
     """phi', phi'' of :func:`relu` off 0: a step, and 0."""
-    return 0.5 + np.copysign(0.5, z), 0.0
+    return 0.5 + copysign(0.5, z), 0.0
 
 
 VALUES: tuple[Callable[[Any], Any], ...] = (

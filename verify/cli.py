@@ -129,9 +129,10 @@ def verify(
         from stepbias.verify.registry import find
 
         find(claims or None)
-        from stepbias.verify.runner import check_device, run_claims
+        from stepbias.kernels.gpu.device import require
+        from stepbias.verify.runner import run_claims
 
-        check_device(device)
+        require(device)
     with running():
         with progress_bar() as progress:
             report = run_claims(

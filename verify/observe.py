@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import replace
 from functools import partial
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -61,6 +62,7 @@ def observe(
     steps: tuple[int, ...],
     variant: Variant | None = None,
     fault: Fault | None = None,
+    device: str = "cpu",
 ) -> Sweep:
     """Measure problems of a cell as their claim asks.
 
@@ -75,6 +77,7 @@ def observe(
         The field of the flow; None: the claim's.
     fault : Fault, optional
         Break the measurement on purpose. A method of the fault's own takes the place of the claim's.
+    device : {"cpu", "cuda"}
 
     Returns
     -------
@@ -83,11 +86,12 @@ def observe(
     """
     field = claim.variant if variant is None else variant
     if claim.kind == "resolving-step":
-        return _resolving_steps(cell, loss, theta0, steps, field, fault)
+        return _resolving_steps(cell, loss, theta0, steps, field, fault, device)
+    options: dict[str, Any] = {"fault": fault, "device": device}
     if cell.kind in CROSSING:
         method = _method(kink_method if cell.kind in KINKED else crossing_method, fault)
-        return sweep_cell(cell, loss, theta0, steps, field, method=method, fault=fault)
-    return sweep_cell(cell, loss, theta0, steps, field, kind=claim.kind, fault=fault)
+        return sweep_cell(cell, loss, theta0, steps, field, method=method, **options)
+    return sweep_cell(cell, loss, theta0, steps, field, kind=claim.kind, **options)
 
 
 def _method(own: Callable[[int], Method], fault: Fault | None) -> Callable[[int], Method]:
@@ -127,6 +131,7 @@ def _resolving_steps(
     steps: tuple[int, ...],
     variant: Variant,
     fault: Fault | None,
+    device: str,
 ) -> Sweep:
     """The resolving step of every epsilon, at equal ratios h / sqrt(epsilon) and for one level of error / h.
 
@@ -139,7 +144,8 @@ def _resolving_steps(
         counts = tuple(round(n * np.sqrt(cell.epsilon / epsilon)) for n in steps)
         here = replace(cell, epsilon=float(epsilon))
         method = _method(partial(layer_method, counts), fault)
-        found.append(sweep_cell(here, loss, theta0, counts, variant, method=method, fault=fault))
+        options: dict[str, Any] = {"method": method, "fault": fault, "device": device}
+        found.append(sweep_cell(here, loss, theta0, counts, variant, **options))
     shape = (len(theta0), len(epsilons))
     step, floor = np.full(shape, np.nan), np.zeros(shape)
     levels = _SHARE * np.max(found[0].error / found[0].h, axis=1)

@@ -12,6 +12,8 @@ from datetime import UTC, datetime
 import numpy as np
 
 from stepbias.kernels.blocks import thread_count
+from stepbias.kernels.gpu.device import name as device_name
+from stepbias.kernels.gpu.device import require
 from stepbias.theory.checks import choice, whole
 from stepbias.theory.claim import Claim
 from stepbias.theory.variants import STATEMENT, Variant
@@ -72,8 +74,11 @@ class Unit:
         return (sums + losses) * c.count * sum(c.steps)
 
 
-def run_unit(unit: Unit) -> Arrays:
-    """Draw the cell's problems and measure them; plain arrays, so that they can be stored."""
+def run_unit(unit: Unit, device: str = "cpu") -> Arrays:
+    """Draw the cell's problems and measure them; plain arrays, so that they can be stored.
+
+    Draws, their survey and the responses to single terms are the CPU's work on every device.
+    """
     started = time.perf_counter()
     cell = unit.cell
     try:
@@ -91,7 +96,9 @@ def run_unit(unit: Unit) -> Arrays:
         "excluded_counts": np.array(list(reasons.values()), dtype=np.int64),
     }
     if drawn.numbers:
-        found = observe(unit.claim, cell, drawn.loss, drawn.theta0, cell.steps, unit.variant)
+        found = observe(
+            unit.claim, cell, drawn.loss, drawn.theta0, cell.steps, unit.variant, device=device
+        )
         arrays |= {name: getattr(found, name) for name in _MEASURED}
         if unit.wants_resolution:
             found_responses = responses(
@@ -103,7 +110,7 @@ def run_unit(unit: Unit) -> Arrays:
 
 
 def _execute(
-    units: Sequence[Unit], store: Store, workers: int, progress: Progress | None
+    units: Sequence[Unit], store: Store, workers: int, device: str, progress: Progress | None
 ) -> dict[str, Arrays]:
     """Arrays of every unit, from the store or computed; every finished unit is stored at once."""
     results: dict[str, Arrays] = {}
@@ -124,7 +131,7 @@ def _execute(
 
     def finish(unit: Unit) -> Arrays:
         # stored by the thread that computed it: units that end while an interrupted run winds down are kept
-        arrays = run_unit(unit)
+        arrays = run_unit(unit, device)
         if "missing" not in arrays:
             store.put(unit.key, arrays)
         return arrays
@@ -162,12 +169,6 @@ def _results(
     return [UnitResult(cell, found[Unit(claim, cell, variant).key]) for cell in cells]
 
 
-def check_device(device: str) -> None:
-    """Refuse a device that this version cannot run on (ValueError)."""
-    if device != "cpu":
-        raise ValueError(f"device = {device!r}; accepted: 'cpu' (this version has no CUDA path)")
-
-
 def run_claims(
     ids: Sequence[str] | str | None = None,
     profile: str = "quick",
@@ -189,13 +190,14 @@ def run_claims(
         How many problems, which hyper-parameters, how fine the steps.
     seed : int
         Seeds every random choice; the same seed gives the same numbers on any number of threads.
-    device : {"cpu"}
+    device : {"cpu", "cuda"}
+        Where the trajectories of the campaign run. What looks refuted is measured again on the CPU.
     out : path, optional
         Store units and the report there; a run that was killed goes on with what is missing.
     mutants : bool
         Also run the wrong variants, which must be refuted.
     workers : int, optional
-        Threads; None: one per CPU.
+        Threads; None: one per CPU, and one for "cuda", where a unit fills the device.
     progress : callable, optional
         ``progress(done, total, label)``, called from this thread.
 
@@ -215,13 +217,16 @@ def run_claims(
         )
     choice("profile", profile, tuple(PROFILES))
     whole("seed", seed, 0, 2**63 - 1)
-    check_device(device)
+    require(device)
     count = thread_count() if workers is None else whole("workers", workers, 1)
+    measuring = 1 if device == "cuda" and workers is None else count
     started, clock = datetime.now(UTC), time.perf_counter()
     meta = {**environment(), "seed": seed, "profile": profile, "device": device, "threads": count}
-    store = Store(out, f"{source_hash()}-{profile}-{seed}")
+    if device == "cuda":
+        meta["device"] = f"cuda ({device_name()})"
+    store = Store(out, f"{source_hash()}-{profile}-{seed}{'-cuda' if device == 'cuda' else ''}")
     units = [unit for claim in chosen for unit in _units(claim, profile, seed, mutants)]
-    found = _execute(units, store, count, progress)
+    found = _execute(units, store, measuring, device, progress)
     statements = {
         claim.id: _results(claim, cells_of(claim, profile, seed), claim.variant, found)
         for claim in chosen

@@ -9,11 +9,11 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from stepbias.kernels.blocks import prepare
+from stepbias.kernels.blocks import Ensemble, prepare
 from stepbias.kernels.curvature import product_mismatch
 from stepbias.kernels.drift import iterate_drift
 from stepbias.kernels.fault import Fault
-from stepbias.kernels.measure import Method, measure
+from stepbias.kernels.measure import Measurement, Method, measure
 from stepbias.theory.checks import positive, whole
 from stepbias.theory.variants import STATEMENT, Variant
 from stepbias.verify.integrity import collect
@@ -101,6 +101,34 @@ def memory_rate(drift: Floats, decay: Floats, horizon: float) -> Floats:
     )
 
 
+def _measured(
+    ensembles: Sequence[Ensemble],
+    counts: Sequence[int],
+    variant: Variant,
+    method: Callable[[int], Method | None],
+    local: bool,
+    fault: Fault | None,
+    device: str,
+) -> tuple[list[Measurement], Floats]:
+    """One measurement per step count, and |D'/D| along the iterates at the finest one."""
+    finest = int(np.argmax(counts))
+    if device == "cuda":
+        from stepbias.kernels.gpu import run
+
+        if fault is not None:
+            raise ValueError(
+                f"fault = {fault.name!r}: measurements are broken on device 'cpu' only"
+            )
+        methods = [method(n) for n in counts]
+        found = run.measure_ladder(ensembles, counts, variant, methods=methods, local=local)
+        return found, run.iterate_drift(ensembles[finest], counts[finest])
+    found = [
+        measure(ensemble, n, variant, method=method(n), local=local, fault=fault)
+        for ensemble, n in zip(ensembles, counts, strict=True)
+    ]
+    return found, iterate_drift(ensembles[finest], counts[finest])
+
+
 def sweep(
     optimizer: Any,
     loss: Any,
@@ -136,15 +164,12 @@ def sweep(
     counts = ladder(steps)
     # Everything is checked, the longest schedule included, before the first run.
     ensembles = [prepare(optimizer, loss, theta0, total / n, n, schedule, device) for n in counts]
-    found = [
-        measure(ensemble, n, variant, method=method(n), local=kind == "local", fault=fault)
-        for ensemble, n in zip(ensembles, counts, strict=True)
-    ]
+    found, iterates = _measured(ensembles, counts, variant, method, kind == "local", fault, device)
     problems = ensembles[0].problems
     beta, rho, eps, _ = ensembles[0].parameters.T
     finest = int(np.argmax(counts))
     # Both trajectories: one of them may cross a steep place that the other one misses.
-    drift = np.maximum(found[finest].drift, iterate_drift(ensembles[finest], counts[finest]))
+    drift = np.maximum(found[finest].drift, iterates)
     h = np.broadcast_to(total / np.array(counts, dtype=np.float64), (problems, len(counts)))
     grains = [
         rounding(m.size, total if kind == "global" else total / n, m.root, eps)

@@ -86,7 +86,7 @@ BAD: list[tuple[str, Any, type, str]] = [
     ("schedule", "cyclic", TypeError, "schedule = 'cyclic'; accepted: Cyclic"),
     ("schedule", sb.Cyclic(2), ValueError, "schedule = Cyclic(m=2) has m = 2; the loss has 3"),
     ("schedule", np.zeros((2, 5), int), ValueError, "theta"),
-    ("device", "cuda", ValueError, "device = 'cuda'; accepted: 'cpu'"),
+    ("device", "tpu", ValueError, "device = 'tpu'; accepted: 'cpu', 'cuda'"),
     ("device", "tpu", ValueError, "device = 'tpu'; accepted: 'cpu'"),
     ("device", None, ValueError, "device = None; accepted: 'cpu'"),
 ]

@@ -72,7 +72,6 @@ def library(report: Report, monkeypatch: pytest.MonkeyPatch) -> Library:
     made = Library(Report(report.rows[:2], report.meta))
     runner, registry = ModuleType("runner"), ModuleType("registry")
     runner.run_claims, runner.replay = made.run_claims, made.replay  # type: ignore[attr-defined]
-    runner.check_device = lambda device: None  # type: ignore[attr-defined]
     runner.NoSuchProblemError = NoSuchProblemError  # type: ignore[attr-defined]
     registry.claims, registry.find = made.claims, made.find  # type: ignore[attr-defined]
     monkeypatch.setitem(sys.modules, "stepbias.verify.runner", runner)
@@ -104,7 +103,10 @@ def test_verify_prints_a_row_a_claim_and_succeeds(library: Library) -> None:
     }
 
 
-def test_verify_passes_its_options_on(library: Library, tmp_path: Path) -> None:
+def test_verify_passes_its_options_on(
+    library: Library, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("stepbias.kernels.gpu.device.why_not", lambda: "")
     arguments = "verify a b --profile thorough --mutants --seed 5 --device cuda --workers 3"
     result = call(*arguments.split(), "--out", tmp_path / "run")
     assert result.exit_code == 0, result.output
@@ -382,10 +384,11 @@ def test_report_of_a_damaged_row(report: Report, tmp_path: Path) -> None:
     assert "Traceback" not in result.output
 
 
-def test_a_device_that_is_not_there_is_refused() -> None:
+def test_a_device_that_is_not_there_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("stepbias.kernels.gpu.device.why_not", lambda: "no GPU")
     result = call("verify", "adam-inside/bilinear", "--device", "cuda")
     assert result.exit_code == 2
-    assert "device = 'cuda'; accepted: 'cpu'" in result.stderr
+    assert "device = 'cuda' cannot be used: no GPU" in result.stderr
 
 
 def test_replay_of_a_problem_outside_the_run() -> None:

@@ -347,7 +347,7 @@ def test_schedules_with_a_period_are_accepted(schedule: Any) -> None:
         ("optimizer", None, TypeError, "optimizer = None"),
         ("loss", None, TypeError, "loss = None"),
         ("theta0", [0.1, 0.2], ValueError, "theta0 has shape (2,); accepted"),
-        ("device", "cuda", ValueError, "device = 'cuda'; accepted: 'cpu'"),
+        ("device", "tpu", ValueError, "device = 'tpu'; accepted: 'cpu', 'cuda'"),
     ],
 )  # fmt: skip
 def test_bad_arguments_are_refused_before_work(

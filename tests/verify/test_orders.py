@@ -360,7 +360,7 @@ def test_plot_draws_every_problem() -> None:
         ("order", "2", ValueError, "order = '2'; accepted: 1"),
         ("kind", "defect", ValueError, "kind = 'defect'; accepted: 'global', 'local'"),
         ("kind", None, ValueError, "kind = None; accepted: 'global', 'local'"),
-        ("device", "cuda", ValueError, "device = 'cuda'; accepted: 'cpu'"),
+        ("device", "tpu", ValueError, "device = 'tpu'; accepted: 'cpu', 'cuda'"),
         ("device", 0, ValueError, "device = 0; accepted: 'cpu'"),
     ],
 )

@@ -1,0 +1,1 @@
+"""GPU traversals: one thread a lane, the formulas those of the CPU."""

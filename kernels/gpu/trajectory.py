@@ -1,0 +1,417 @@
+"""The two trajectories on the GPU: one thread runs a lane, that is a problem at one step size, from the first step to the last.
+
+The formulas and the order of the operations are those of :mod:`stepbias.kernels.trajectory` and :mod:`stepbias.kernels.field`. State lies in global memory
+with the lane innermost: neighbouring threads, which take the same steps, read neighbouring numbers.
+"""
+
+from __future__ import annotations
+
+import math
+from functools import cache
+from typing import Any, NamedTuple
+
+from numba import cuda
+
+from stepbias.kernels import trajectory
+from stepbias.kernels.gpu.bind import device
+from stepbias.kernels.gpu.oracle import DeviceOracle
+from stepbias.kernels.gpu.sums import averages, entry
+from stepbias.theory import adam
+
+_mean_of, _direction, _root, _rate, _relative_rate = (
+    device(f)
+    for f in (
+        adam.running_mean,
+        adam.direction,
+        adam.root,
+        adam.modified_rate,
+        adam.relative_rate,
+    )
+)
+_add, _grain = device(trajectory.add), device(trajectory.grain)
+
+STAGES = 4  # most stages of a Runge-Kutta method
+
+
+class Groups(NamedTuple):
+    """What lanes share, G entries each, all flat.
+
+    Number of steps, rules of iterate and flow; for the reported and the coarser flow (G, 2) substeps and stages and (G, 2, 4) tableaux.
+    """
+
+    steps: Any
+    rule: Any
+    flow_rule: Any
+    substeps: Any
+    stages: Any
+    scale: Any
+    weight: Any
+
+
+class Lanes(NamedTuple):
+    """Step size and group of every lane, (L,)."""
+
+    h: Any
+    group: Any
+
+
+class State(NamedTuple):
+    """Scratch of a launch: (p, L) flat, or (m, p, L) where batches are meant."""
+
+    high: Any  # (3, p, L): iterate, flow, coarser flow
+    low: Any  # (3, p, L)
+    moments: Any  # (3, p, L): mean, square, gradient of the iterate
+    stage: Any
+    rate: Any
+    total: Any
+    root: Any
+    start_root: Any
+    mean: Any
+    square: Any
+    gradients: Any  # (m, p, L)
+    mean_lag: Any  # (m, p, L)
+    square_lag: Any  # (m, p, L)
+    first: Any  # (m, p, L)
+    second: Any  # (m, p, L)
+
+
+PER_COMPONENT = {"high": 3, "low": 3, "moments": 3}
+PER_BATCH = ("gradients", "mean_lag", "square_lag", "first", "second")
+
+
+class Watch(NamedTuple):
+    """Results per lane, as :class:`stepbias.kernels.trajectory.Watch`."""
+
+    error: Any
+    solver: Any
+    distance: Any
+    root: Any
+    drift: Any
+    size: Any
+    start: Any
+    grain: Any
+    difference: Any  # (p, L)
+
+
+@cache
+def _step(oracle: DeviceOracle) -> Any:
+    """Device function: step n of the optimizer, :func:`stepbias.kernels.trajectory.advance_iterate`."""
+    gradient_of = oracle.gradient
+
+    @cuda.jit(device=True)
+    def advance(rules, r, n, lane, lanes, dim, h, data, extra, state):
+        part, row = dim * lanes, rules.start[r] + n
+        # the position of the iterate and its gradient are the first and the last third of their arrays
+        gradient = state.moments[2 * part :]
+        gradient_of(rules.batch[row], lane, lanes, dim, state.high, data, extra, gradient)
+        mc, sc = rules.mean_correction[row], rules.square_correction[row]
+        for j in range(dim):
+            i = j * lanes + lane
+            g = gradient[i]
+            m = _mean_of(state.moments[i], g, rules.beta[r])
+            v = _mean_of(state.moments[part + i], g * g, rules.rho[r])
+            state.moments[i], state.moments[part + i] = m, v
+            change = -h * _direction(m * mc, v * sc, rules.eps[r], rules.eps_root[r])
+            state.high[i], state.low[i] = _add(state.high[i], state.low[i], change)
+
+    return advance
+
+
+@cache
+def _field(oracle: DeviceOracle, batches: int) -> Any:
+    """Device function: the modified field at ``theta`` into ``state.rate``, R into ``state.root``."""
+    gradients_of, products_of = oracle.gradients, oracle.products
+    sums_of, averages_of = entry(batches), averages(batches)
+
+    @cuda.jit(device=True)
+    def evaluate(rules, r, n, short, factors, lane, lanes, dim, h, theta, data, extra, state):
+        part = dim * lanes
+        gradients_of(lane, lanes, dim, theta, data, extra, state.gradients)
+        second_order = factors[6] != 0.0
+        for j in range(dim):
+            i = j * lanes + lane
+            if second_order:
+                sums_of(rules, r, n, short, factors, i, part, state.gradients, state)
+            else:
+                mean, square = averages_of(rules, r, n, i, part, state.gradients)
+                state.mean[i], state.square[i] = mean, square
+        if second_order:
+            products_of(
+                lane, lanes, dim, theta, data, extra,
+                state.mean_lag, state.square_lag, state.first, state.second,
+            )  # fmt: skip
+        for j in range(dim):
+            i = j * lanes + lane
+            lag, square_lag = 0.0, 0.0
+            if second_order:
+                for b in range(batches):
+                    lag += state.first[b * part + i]
+                    square_lag += state.gradients[b * part + i] * state.second[b * part + i]
+            root = _root(state.square[i], rules.eps_root[r])
+            state.root[i] = root
+            state.rate[i] = _rate(
+                factors[0] * state.mean[i], factors[1] * root, rules.eps[r],
+                factors[6] * lag, factors[6] * square_lag, h,
+            )  # fmt: skip
+
+    return evaluate
+
+
+@cache
+def _flow(oracle: DeviceOracle, batches: int) -> Any:
+    """Device function: a flow over one piece, :func:`stepbias.kernels.trajectory.advance_flow`; ``which`` is 1 for the reported flow, 2 for the coarser."""
+    evaluate = _field(oracle, batches)
+
+    @cuda.jit(device=True)
+    def advance(
+        rules, r, n, short, factors, lane, lanes, dim, h, data, extra, state,
+        groups, group, which, watch,
+    ):  # fmt: skip
+        method = 2 * group + which - 1
+        position = which * dim * lanes
+        part = 1.0 / groups.substeps[method]
+        for _ in range(groups.substeps[method]):
+            for j in range(dim):
+                i = j * lanes + lane
+                state.total[i], state.rate[i] = 0.0, 0.0
+            for s in range(groups.stages[method]):
+                scale = part * groups.scale[method * STAGES + s]
+                for j in range(dim):
+                    i = j * lanes + lane
+                    state.stage[i] = state.high[position + i] + scale * h * state.rate[i]
+                evaluate(
+                    rules, r, n, short, factors, lane, lanes, dim, h,
+                    state.stage, data, extra, state,
+                )  # fmt: skip
+                weight = groups.weight[method * STAGES + s]
+                for j in range(dim):
+                    i = j * lanes + lane
+                    if s == 0:
+                        state.start_root[i] = state.root[i]
+                    state.total[i] += weight * state.rate[i]
+            for j in range(dim):
+                i = j * lanes + lane
+                k = position + i
+                change = part * h * state.total[i]
+                state.high[k], state.low[k] = _add(state.high[k], state.low[k], change)
+                before = state.start_root[i]
+                drift = _relative_rate(state.root[i], before, rules.eps[r], part * h)
+                watch.root[lane] = min(watch.root[lane], before)
+                watch.drift[lane] = max(watch.drift[lane], drift)
+                watch.size[lane] = max(watch.size[lane], abs(state.high[k]))
+
+    return advance
+
+
+@cuda.jit(device=True)
+def _copy(lane, lanes, dim, state, to):
+    """Put a trajectory on the flow."""
+    for j in range(dim):
+        source, target = (dim + j) * lanes + lane, (to * dim + j) * lanes + lane
+        state.high[target], state.low[target] = state.high[source], state.low[source]
+
+
+@cuda.jit(device=True)
+def _gap(lane, lanes, dim, state, first, second):
+    """2-norm of the difference of two trajectories."""
+    square = 0.0
+    for j in range(dim):
+        i, k = (first * dim + j) * lanes + lane, (second * dim + j) * lanes + lane
+        gap = (state.high[i] - state.high[k]) + (state.low[i] - state.low[k])
+        square += gap * gap
+    return math.sqrt(square)
+
+
+@cuda.jit(device=True)
+def _observe(norm, lane, out):
+    """out[lane] = max(out[lane], norm); a NaN stays."""
+    if norm > out[lane] or norm != norm:
+        out[lane] = norm
+
+
+@cuda.jit(device=True)
+def _finish(lane, lanes, dim, theta0, state, watch):
+    """What is read at the end of a run."""
+    square = 0.0
+    for j in range(dim):
+        i, k = j * lanes + lane, (dim + j) * lanes + lane
+        square += (state.high[k] - theta0[i]) ** 2
+        watch.difference[i] = (state.high[i] - state.high[k]) + (state.low[i] - state.low[k])
+    watch.distance[lane] = math.sqrt(square)
+
+
+@cache
+def lockstep_kernel(oracle: DeviceOracle, batches: int) -> Any:
+    """Kernel: :func:`stepbias.kernels.trajectory.run_lockstep` for every lane; many step sizes in one launch."""
+    step, advance = _step(oracle), _flow(oracle, batches)
+
+    @cuda.jit
+    def lockstep(
+        rules, groups, lane_data, dim, short, local, check, factors, theta0, data, extra,
+        state, watch,
+    ):  # fmt: skip
+        lane = cuda.grid(1)
+        lanes = lane_data.h.size
+        if lane >= lanes:
+            return
+        h, group = lane_data.h[lane], lane_data.group[lane]
+        r, flow_r = groups.rule[group], groups.flow_rule[group]
+        for j in range(3 * dim):
+            state.high[j * lanes + lane] = theta0[j % dim * lanes + lane]
+        watch.start[lane] = _gap(lane, lanes, dim, state, 0, 1)
+        for n in range(groups.steps[group]):
+            if local:
+                _copy(lane, lanes, dim, state, 0)
+                _copy(lane, lanes, dim, state, 2)
+            step(rules, r, n, lane, lanes, dim, h, data, extra, state)
+            for j in range(dim):
+                i = j * lanes + lane
+                found = _grain(state.high[i], state.low[i])
+                watch.grain[lane] = max(watch.grain[lane], found)
+            advance(
+                rules, flow_r, n, short, factors, lane, lanes, dim, h, data, extra, state,
+                groups, group, 1, watch,
+            )  # fmt: skip
+            _observe(_gap(lane, lanes, dim, state, 0, 1), lane, watch.error)
+            if check:
+                advance(
+                    rules, flow_r, n, short, factors, lane, lanes, dim, h, data, extra, state,
+                    groups, group, 2, watch,
+                )  # fmt: skip
+                _observe(_gap(lane, lanes, dim, state, 1, 2), lane, watch.solver)
+        _finish(lane, lanes, dim, theta0, state, watch)
+
+    return lockstep
+
+
+@cache
+def record_kernel(oracle: DeviceOracle, batches: int, flow: bool) -> Any:
+    """Kernel: the iterates, or the flow, at every step; out (steps + 1, p, L). All lanes take ``groups.steps[0]`` steps."""
+    step, advance = _step(oracle), _flow(oracle, batches)
+    which = 1 if flow else 0
+
+    @cuda.jit
+    def record(rules, groups, lane_data, dim, factors, theta0, data, extra, state, watch, out):
+        lane = cuda.grid(1)
+        lanes = lane_data.h.size
+        if lane >= lanes:
+            return
+        h, group = lane_data.h[lane], lane_data.group[lane]
+        r, part = groups.rule[group], dim * lanes
+        for j in range(dim):
+            i = j * lanes + lane
+            state.high[which * part + i] = theta0[i]
+            out[i] = theta0[i]
+        for n in range(groups.steps[group]):
+            if which == 1:
+                advance(
+                    rules, r, n, False, factors, lane, lanes, dim, h, data, extra, state,
+                    groups, group, 1, watch,
+                )  # fmt: skip
+            else:
+                step(rules, r, n, lane, lanes, dim, h, data, extra, state)
+            for j in range(dim):
+                i = j * lanes + lane
+                out[(n + 1) * part + i] = state.high[which * part + i]
+
+    return record
+
+
+@cache
+def field_kernel(oracle: DeviceOracle, batches: int) -> Any:
+    """Kernel: the field at step n and ``theta0`` into ``state.rate``; M, V and the two lag sums stay in ``state``."""
+    evaluate = _field(oracle, batches)
+
+    @cuda.jit
+    def field(rules, groups, lane_data, dim, n, factors, theta0, data, extra, state):
+        lane = cuda.grid(1)
+        lanes = lane_data.h.size
+        if lane < lanes:
+            r = groups.rule[lane_data.group[lane]]
+            evaluate(
+                rules, r, n, False, factors, lane, lanes, dim, lane_data.h[lane],
+                theta0, data, extra, state,
+            )  # fmt: skip
+
+    return field
+
+
+@cache
+def gradients_kernel(oracle: DeviceOracle) -> Any:
+    """Kernel: the gradients of all batches at ``theta0``."""
+    gradients_of = oracle.gradients
+
+    @cuda.jit
+    def gradients(rules, groups, lane_data, dim, theta0, data, extra, state):
+        lane = cuda.grid(1)
+        lanes = lane_data.h.size
+        if lane < lanes:
+            gradients_of(lane, lanes, dim, theta0, data, extra, state.gradients)
+
+    return gradients
+
+
+@cache
+def sums_kernel(batches: int) -> Any:
+    """Kernel: the sums of every entry at step n, one thread an entry (component, lane)."""
+    sums_of = entry(batches)
+
+    @cuda.jit
+    def memory_sums(rules, groups, lane_data, dim, n, factors, state):
+        i = cuda.grid(1)
+        lanes = lane_data.h.size
+        if i < dim * lanes:
+            r = groups.rule[lane_data.group[i % lanes]]
+            sums_of(rules, r, n, False, factors, i, dim * lanes, state.gradients, state)
+
+    return memory_sums
+
+
+@cache
+def products_kernel(oracle: DeviceOracle) -> Any:
+    """Kernel: the Hessian-vector products of the lag vectors, after the gradients at the same ``theta0``."""
+    products_of = oracle.products
+
+    @cuda.jit
+    def products(rules, groups, lane_data, dim, theta0, data, extra, state):
+        lane = cuda.grid(1)
+        lanes = lane_data.h.size
+        if lane < lanes:
+            products_of(
+                lane, lanes, dim, theta0, data, extra,
+                state.mean_lag, state.square_lag, state.first, state.second,
+            )  # fmt: skip
+
+    return products
+
+
+@cache
+def drift_kernel(oracle: DeviceOracle, batches: int) -> Any:
+    """Kernel: the largest |D'/D| along the iterates, as :func:`stepbias.kernels.drift.iterate_drift`; (L,) into ``out``."""
+    step, gradients_of, averages_of = _step(oracle), oracle.gradients, averages(batches)
+
+    @cuda.jit
+    def drift(rules, groups, lane_data, dim, theta0, data, extra, state, out):
+        lane = cuda.grid(1)
+        lanes = lane_data.h.size
+        if lane >= lanes:
+            return
+        h, group = lane_data.h[lane], lane_data.group[lane]
+        r, part = groups.rule[group], dim * lanes
+        for j in range(dim):
+            state.high[j * lanes + lane] = theta0[j * lanes + lane]
+        gradients_of(lane, lanes, dim, state.high, data, extra, state.gradients)
+        for n in range(groups.steps[group]):
+            for j in range(dim):
+                i = j * lanes + lane
+                _, square = averages_of(rules, r, n, i, part, state.gradients)
+                state.start_root[i] = _root(square, rules.eps_root[r])
+            step(rules, r, n, lane, lanes, dim, h, data, extra, state)
+            gradients_of(lane, lanes, dim, state.high, data, extra, state.gradients)
+            for j in range(dim):
+                i = j * lanes + lane
+                _, square = averages_of(rules, r, n, i, part, state.gradients)
+                after = _root(square, rules.eps_root[r])
+                _observe(_relative_rate(after, state.start_root[i], rules.eps[r], h), lane, out)
+
+    return drift
