@@ -173,6 +173,17 @@ def out_of_memory() -> tuple[type[BaseException], ...]:
     return (MemoryError, cupy.cuda.memory.OutOfMemoryError)
 
 
+def compile_errors() -> tuple[type[BaseException], ...]:
+    """Exceptions that mean: a function cannot be compiled for the GPU."""
+    from numba.core import errors
+
+    if find_spec("numba_cuda") is None:
+        return (errors.NumbaError,)
+    from numba.cuda.core import errors as cuda_errors
+
+    return (errors.NumbaError, cuda_errors.NumbaError)
+
+
 def release() -> None:
     """Give memory that is cached but not used back to the device."""
     if not simulated():

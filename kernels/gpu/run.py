@@ -216,6 +216,12 @@ def blocks(ensemble: Ensemble, launch: Launch, outputs: int, work: Callable[[Blo
         lanes = slice(begin, min(begin + most, total))
         try:
             work(_block(ensemble, given, launch, lanes, rules, groups, extra))
+        except device.compile_errors() as error:
+            told = [line.strip() for line in str(error).splitlines()]
+            why = next((x for x in told if x and not x.startswith("Failed in ")), "no reason given")
+            raise ValueError(
+                f"loss = <{ensemble.loss.source.describe()}> does not compile for CUDA: {why}"
+            ) from error
         except device.out_of_memory() as error:
             device.release()
             if most == 1:
