@@ -48,8 +48,7 @@ def summary(outcomes: list[Outcome]) -> dict[str, Any]:
     clean = [o for o in outcomes if o.clean]
     settled = [o for o in outcomes if o.settled]
     starved = [o for o in outcomes if _starved(o)]
-    seen_false = sum(o.visible and not o.true for o in outcomes)
-    seen_true = sum(o.visible and o.true for o in outcomes)
+    seen = [o for o in outcomes if o.visible]
     wrong_yes = [o for o in outcomes if o.fit.verdict == "confirmed" and not o.true]
     wrong_no = [o for o in outcomes if o.fit.verdict == "refuted" and o.true]
     rule_broken = sum(o.fit.verdict != "inconclusive" for o in starved)
@@ -61,8 +60,9 @@ def summary(outcomes: list[Outcome]) -> dict[str, Any]:
         "sequences": total,
         "false_confirmations": sum(o.visible for o in wrong_yes) / total,
         "false_refutations": sum(o.visible for o in wrong_no) / total,
-        "false_confirmations_of_visibly_false": sum(o.visible for o in wrong_yes) / seen_false,
-        "false_refutations_of_visibly_true": sum(o.visible for o in wrong_no) / seen_true,
+        **_given_the_truth(
+            seen, sum(o.visible for o in wrong_yes), sum(o.visible for o in wrong_no)
+        ),
         "invisible_confirmations": sum(not o.visible for o in wrong_yes) / total,
         "invisible_refutations": sum(not o.visible for o in wrong_no) / total,
         "inconclusive": _undecided(outcomes),
@@ -81,14 +81,27 @@ def summary(outcomes: list[Outcome]) -> dict[str, Any]:
 def _kind_rates(outcomes: Sequence[Outcome]) -> dict[str, float]:
     total = max(len(outcomes), 1)
     seen = [o for o in outcomes if o.visible]
+    wrong_yes = sum(o.fit.verdict == "confirmed" and not o.true for o in seen)
+    wrong_no = sum(o.fit.verdict == "refuted" and o.true for o in seen)
     return {
         "sequences": len(outcomes),
-        "false_confirmations": sum(o.fit.verdict == "confirmed" and not o.true for o in seen)
-        / total,
-        "false_refutations": sum(o.fit.verdict == "refuted" and o.true for o in seen) / total,
+        "false_confirmations": wrong_yes / total,
+        "false_refutations": wrong_no / total,
+        **_given_the_truth(seen, wrong_yes, wrong_no),
         "inconclusive": _undecided(outcomes),
         "inconclusive_by_rule": sum(_starved(o) for o in outcomes) / total,
         "not_settled": sum(not o.settled for o in outcomes) / total,
+    }
+
+
+def _given_the_truth(
+    seen: Sequence[Outcome | Judged], wrong_yes: int, wrong_no: int
+) -> dict[str, float]:
+    """Rates among the sequences that could go wrong this way: a false confirmation takes a claim that is visibly false."""
+    true = sum(o.true for o in seen)
+    return {
+        "false_confirmations_of_visibly_false": wrong_yes / max(len(seen) - true, 1),
+        "false_refutations_of_visibly_true": wrong_no / max(true, 1),
     }
 
 
@@ -136,6 +149,7 @@ def engine_rates(outcomes: Sequence[Judged], by_slope: bool = False) -> dict[str
     wrong_yes = [o for o, verdict in told if verdict == "confirmed" and not o.true]
     wrong_no = [o for o, verdict in told if verdict == "refuted" and o.true]
     undecided = [o for o, verdict in told if verdict == "inconclusive"]
+    seen = [o for o in outcomes if o.visible]
     fields: dict[str, Counter[str]] = {}
     for o, verdict in told:
         name = o.field if o.true else "wrong field"
@@ -144,6 +158,9 @@ def engine_rates(outcomes: Sequence[Judged], by_slope: bool = False) -> dict[str
         "sequences": len(outcomes),
         "false_confirmations": sum(o.visible for o in wrong_yes) / total,
         "false_refutations": sum(o.visible for o in wrong_no) / total,
+        **_given_the_truth(
+            seen, sum(o.visible for o in wrong_yes), sum(o.visible for o in wrong_no)
+        ),
         "invisible_confirmations": sum(not o.visible for o in wrong_yes) / total,
         "invisible_refutations": sum(not o.visible for o in wrong_no) / total,
         "inconclusive": len(undecided) / total,

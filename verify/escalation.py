@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 from dataclasses import dataclass, fields, replace
 from typing import Any
 
@@ -293,7 +294,8 @@ def _last_iterate(problem: _Problem, steps: int) -> Any:
 
 
 def _command(claim: Claim, cell: Cell, number: int) -> str:
-    return (
-        "python -c 'from stepbias.verify.escalation import escalate; from stepbias.verify.cells import Cell; from stepbias.verify.registry import find; "
-        f'print(escalate(find("{claim.id}")[0], {cell!r}, {number}).fit.explain())\''
+    code = (
+        "from stepbias.verify.escalation import escalate; from stepbias.verify.cells import Cell; from stepbias.verify.registry import find; "
+        f"print(escalate(find({claim.id!r})[0], {cell!r}, {number}).fit.explain())"
     )
+    return f"python -c {shlex.quote(code)}"

@@ -3,15 +3,19 @@
 from __future__ import annotations
 
 from collections import Counter
+from pathlib import Path
+from runpy import run_path
+from typing import Any
 
 import numpy as np
 import pytest
 from scipy.special import ndtr, ndtri
 
-from stepbias.verify.fit import DELTA, fit_order, fit_orders
-from stepbias.verify.fit_engine import STRATA, judge_cell, make_cells
+from stepbias.verify.fit import DELTA, Verdict, fit_order, fit_orders
+from stepbias.verify.fit_engine import STRATA, Judged, judge_cell, make_cells
 from stepbias.verify.fit_laws import KINDS, SHARES, Outcome, draw, judge
 from stepbias.verify.fit_windows import HIDDEN_LEVEL
+from tests.verify.campaign import a_fit
 
 H9 = 2.0 ** -np.arange(9.0)
 
@@ -88,6 +92,55 @@ def test_known_sampling_noise_confirms_and_refutes(coarsest: float) -> None:
 def test_telling_the_noise_helps() -> None:
     error, sampling = _sampled(2.0, 0.3, 3)
     assert _verdicts(error, sampling)["confirmed"] > 1.1 * _verdicts(error, None)["confirmed"]
+
+
+@pytest.fixture(scope="module")
+def script() -> dict[str, Any]:
+    """What bench/calibration.py defines; it is no part of the package."""
+    return run_path(str(Path(__file__).parents[2] / "bench" / "calibration.py"))
+
+
+def _judged(true: bool, visible: bool, slope: Verdict, verdict: Verdict) -> Judged:
+    field = "statement" if true else "L"
+    return Judged(
+        0.5, 0.6, "cyclic", field, 0.0 if true else 0.1, true, visible, a_fit(slope), verdict
+    )
+
+
+def test_rates_are_told_among_the_sequences_that_can_go_wrong(script: dict[str, Any]) -> None:
+    """One of two visibly false claims is confirmed: 50 %, whatever true claims were judged beside them."""
+    outcomes = [
+        _judged(False, True, "confirmed", "confirmed"),
+        _judged(False, True, "confirmed", "refuted"),
+        _judged(False, False, "confirmed", "confirmed"),
+        _judged(True, True, "refuted", "refuted"),
+        *[_judged(True, True, "confirmed", "confirmed")] * 3,
+        _judged(True, True, "inconclusive", "inconclusive"),
+    ]
+    engine_rates = script["engine_rates"]
+    rates, by_slope = engine_rates(outcomes), engine_rates(outcomes, by_slope=True)
+    assert rates["false_confirmations"] == 1 / 8
+    assert rates["false_confirmations_of_visibly_false"] == 1 / 2
+    assert by_slope["false_confirmations_of_visibly_false"] == 1.0
+    assert rates["false_refutations"] == 1 / 8
+    assert rates["false_refutations_of_visibly_true"] == 1 / 5
+    assert rates["inconclusive_true"] == 1 / 5
+    nothing = engine_rates([])
+    assert nothing["false_confirmations_of_visibly_false"] == 0.0
+
+
+def test_rates_of_a_kind_are_told_among_those_too(
+    synthetic: list[Outcome], script: dict[str, Any]
+) -> None:
+    rates = script["summary"](synthetic)
+    for kind, one in rates["rates_by_kind"].items():
+        told = rates["by_kind"]
+        for truth, verdict, name in (
+            ("false", "confirmed", "false_confirmations_of_visibly_false"),
+            ("true", "refuted", "false_refutations_of_visibly_true"),
+        ):
+            tally = told.get(f"{kind}/{truth}", {})
+            assert one[name] == tally.get(verdict, 0) / max(sum(tally.values()), 1)
 
 
 def test_engine_sequences() -> None:

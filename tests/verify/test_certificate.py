@@ -5,6 +5,7 @@ from __future__ import annotations
 import copy
 import json
 import os
+import shlex
 import subprocess
 import sys
 from collections.abc import Callable
@@ -172,10 +173,9 @@ def test_cell_and_draw_repeat_the_escalation(ridge: dict[str, Any], tmp_path: Pa
 
 def test_the_command_repeats_the_measurement(ridge: dict[str, Any]) -> None:
     # the registered claim is true: the same problem, confirmed
-    source = ridge["replay"].removeprefix("python -c '").removesuffix("'")
-    result = subprocess.run(
-        [sys.executable, "-c", source], capture_output=True, text=True, check=True
-    )
+    program, *rest = shlex.split(ridge["replay"])
+    assert program == "python"
+    result = subprocess.run([sys.executable, *rest], capture_output=True, text=True, check=True)
     assert "confirmed" in result.stdout
 
 
