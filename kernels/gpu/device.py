@@ -125,14 +125,15 @@ def name() -> str:
 
 def upload(array: NDArray[Any]) -> Any:
     """A copy on the device, contiguous."""
+    from numba import cuda
+
     given = np.ascontiguousarray(array)
     if simulated():
-        from numba import cuda
-
         return cuda.to_device(given)
     import cupy
 
-    return cupy.asarray(given)
+    # Numba's view of CuPy's memory: inside a tuple Numba knows no other arrays.
+    return cuda.as_cuda_array(cupy.asarray(given))
 
 
 def zeros(shape: tuple[int, ...]) -> Any:
@@ -140,8 +141,9 @@ def zeros(shape: tuple[int, ...]) -> Any:
     if simulated():
         return upload(np.zeros(shape))
     import cupy
+    from numba import cuda
 
-    return cupy.zeros(shape)
+    return cuda.as_cuda_array(cupy.zeros(shape))
 
 
 def download(array: Any) -> NDArray[Any]:
@@ -151,7 +153,7 @@ def download(array: Any) -> NDArray[Any]:
         return copied
     import cupy
 
-    return np.asarray(cupy.asnumpy(array))
+    return np.asarray(cupy.asnumpy(cupy.asarray(array)))
 
 
 def free_bytes() -> int:

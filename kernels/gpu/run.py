@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
@@ -37,6 +38,9 @@ if TYPE_CHECKING:
 
 Floats = NDArray[np.float64]
 Integers = NDArray[np.int64]
+
+# One problem is a fair question to a GPU, and no reason for a warning.
+warnings.filterwarnings("ignore", message="Grid size .* will likely result in GPU under-utilization")
 
 _ONE_STEP = resolution(1)  # stands where no flow is integrated
 
