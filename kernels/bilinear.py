@@ -19,8 +19,8 @@ Floats = NDArray[np.float64]
 Integers = NDArray[np.int64]
 
 
-_value_of, _gradient_of, _hessian_of = (
-    inline(f) for f in (bilinear.value, bilinear.gradient, bilinear.hessian)
+_value_of, _gradient_of, _product_of = (
+    inline(f) for f in (bilinear.value, bilinear.gradient, bilinear.product)
 )
 
 
@@ -37,12 +37,15 @@ def _gradients(theta, ints, reals, work, out):
 
 
 def _products(theta, ints, reals, work, first, second, out_first, out_second):
+    x, y = reals[0], reals[1]
     for i in range(theta.shape[1]):
-        a, b, c = _hessian_of(reals[0], reals[1], theta[0, i], theta[1, i])
-        out_first[0, 0, i] = a * first[0, 0, i] + b * first[0, 1, i]
-        out_first[0, 1, i] = b * first[0, 0, i] + c * first[0, 1, i]
-        out_second[0, 0, i] = a * second[0, 0, i] + b * second[0, 1, i]
-        out_second[0, 1, i] = b * second[0, 0, i] + c * second[0, 1, i]
+        s, t = theta[0, i], theta[1, i]
+        g, k = _product_of(x, y, s, t, first[0, 0, i], first[0, 1, i])
+        out_first[0, 0, i] = g
+        out_first[0, 1, i] = k
+        g, k = _product_of(x, y, s, t, second[0, 0, i], second[0, 1, i])
+        out_second[0, 0, i] = g
+        out_second[0, 1, i] = k
 
 
 def _value(b, theta, ints, reals, work, out):

@@ -33,6 +33,7 @@ Floats = NDArray[np.float64]
 
 _decayed = contracted_inline(adam.decayed)
 _direction = inline(adam.direction)
+_entering = inline(adam.entering)
 _lag = inline(adam.lag)
 _constant_lag = inline(adam.constant_lag)
 
@@ -153,8 +154,8 @@ def _begin(rule, first, gradients, state):
     for b in range(gradients.shape[0]):
         g, fm, fs = gradients[b], state.fresh_mean[b], state.fresh_square[b]
         for i in range(g.shape[0]):
-            fm[i] = (1.0 - rule.beta) * g[i]
-            fs[i] = (1.0 - rule.rho) * (g[i] * g[i])
+            fm[i] = _entering(g[i], rule.beta)
+            fs[i] = _entering(g[i] * g[i], rule.rho)
         if first > 0:
             w, r = rule.mean_weight[first - 1, b], rule.square_weight[first - 1, b]
             for i in range(g.shape[0]):

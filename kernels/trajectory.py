@@ -96,6 +96,12 @@ def add(high, low, change):
     return total, (high - (total - part)) + (change - part)
 
 
+@inline
+def gap(high, low, other_high, other_low):
+    """Difference of two numbers, each a pair high + low."""
+    return (high - other_high) + (low - other_low)
+
+
 @kernel()
 def advance_iterate(oracle_gradient, data, rule, n, h, position, mean, square, gradient):
     """Step n of the optimizer: updates ``position``, ``mean``, ``square`` (uncorrected), each (p, L)."""
@@ -207,10 +213,10 @@ def _observe(first, second, out):
     for lane in range(lanes):
         square = 0.0
         for j in range(p):
-            gap = (first.high[j, lane] - second.high[j, lane]) + (
-                first.low[j, lane] - second.low[j, lane]
+            change = gap(
+                first.high[j, lane], first.low[j, lane], second.high[j, lane], second.low[j, lane]
             )
-            square += gap * gap
+            square += change * change
         norm = np.sqrt(square)
         if norm > out[lane] or norm != norm:
             out[lane] = norm
@@ -344,8 +350,8 @@ def run_lockstep(
         square = 0.0
         for j in range(p):
             square += (flow.high[j, lane] - start[j, lane]) ** 2
-            watch.difference[j, lane] = (iterate.high[j, lane] - flow.high[j, lane]) + (
-                iterate.low[j, lane] - flow.low[j, lane]
+            watch.difference[j, lane] = gap(
+                iterate.high[j, lane], iterate.low[j, lane], flow.high[j, lane], flow.low[j, lane]
             )
         watch.distance[lane] = np.sqrt(square)
 

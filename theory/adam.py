@@ -18,6 +18,11 @@ def decayed(mean: float, fresh: float, decay: float) -> float:
     return decay * mean + fresh
 
 
+def entering(new: float, decay: float) -> float:
+    """What a new number adds to a moving average: the number with its weight 1 - decay."""
+    return (1.0 - decay) * new
+
+
 def running_mean(mean: float, new: float, decay: float) -> float:
     """Exponential moving average: ``decay * mean + (1 - decay) * new``."""
     return decay * mean + (1.0 - decay) * new

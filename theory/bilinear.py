@@ -15,7 +15,8 @@ def gradient(x: float, y: float, s: float, t: float) -> tuple[float, float]:
     return r * t, r * s
 
 
-def hessian(x: float, y: float, s: float, t: float) -> tuple[float, float, float]:
-    """E_11, E_12, E_22 at theta = (s, t)."""
-    u, v = x * s, x * t
-    return v * v, 2.0 * u * v - x * y, u * u
+def product(x: float, y: float, s: float, t: float, u: float, v: float) -> tuple[float, float]:
+    """Hessian at theta = (s, t) times (u, v)."""
+    a, b = x * s, x * t
+    mixed = 2.0 * a * b - x * y
+    return b * b * u + mixed * v, mixed * u + a * a * v

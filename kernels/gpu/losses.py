@@ -151,7 +151,7 @@ def _tanh() -> DeviceOracle:
 
 @cache
 def _bilinear() -> DeviceOracle:
-    gradient_of, hessian_of = device(bilinear.gradient), device(bilinear.hessian)
+    gradient_of, product_of = device(bilinear.gradient), device(bilinear.product)
 
     @cuda.jit(device=True)
     def gradients(lane, lanes, dim, theta, data, extra, out):
@@ -166,11 +166,9 @@ def _bilinear() -> DeviceOracle:
     @cuda.jit(device=True)
     def products(lane, lanes, dim, theta, data, extra, first, second, out_first, out_second):
         i, k = lane, lanes + lane
-        a, b, c = hessian_of(data.reals[0], data.reals[1], theta[i], theta[k])
-        out_first[i] = a * first[i] + b * first[k]
-        out_first[k] = b * first[i] + c * first[k]
-        out_second[i] = a * second[i] + b * second[k]
-        out_second[k] = b * second[i] + c * second[k]
+        x, y, s, t = data.reals[0], data.reals[1], theta[i], theta[k]
+        out_first[i], out_first[k] = product_of(x, y, s, t, first[i], first[k])
+        out_second[i], out_second[k] = product_of(x, y, s, t, second[i], second[k])
 
     return DeviceOracle(gradient, gradients, products)
 

@@ -19,8 +19,8 @@ from stepbias.kernels.gpu.local import thread
 from stepbias.kernels.rule import Rule
 from stepbias.theory import adam
 
-_decayed, _direction, _lag, _constant_lag = (
-    device(f) for f in (adam.decayed, adam.direction, adam.lag, adam.constant_lag)
+_decayed, _entering, _direction, _lag, _constant_lag = (
+    device(f) for f in (adam.decayed, adam.entering, adam.direction, adam.lag, adam.constant_lag)
 )
 _inside, _outside = device(sums.direction_inside), device(sums.direction_outside)
 
@@ -166,7 +166,7 @@ def _history(batches: int) -> Any:
         mean, square, prefix = 0.0, 0.0, 0.0
         for b in range(batches):
             g = gradients[b * stride + i]
-            fresh[b], fresh_square[b] = (1.0 - beta) * g, (1.0 - rho) * (g * g)
+            fresh[b], fresh_square[b] = _entering(g, beta), _entering(g * g, rho)
             total_a[b], total_c[b] = 0.0, 0.0
             if first > 0:
                 before = (start + first - 1) * batches + b

@@ -28,7 +28,7 @@ _mean_of, _direction, _root, _rate, _relative_rate = (
         adam.relative_rate,
     )
 )
-_add, _grain = device(trajectory.add), device(trajectory.grain)
+_add, _gap_of, _grain = (device(f) for f in (trajectory.add, trajectory.gap, trajectory.grain))
 
 STAGES = 4  # most stages of a Runge-Kutta method
 
@@ -217,8 +217,8 @@ def _gap(lane, lanes, dim, state, first, second):
     square = 0.0
     for j in range(dim):
         i, k = (first * dim + j) * lanes + lane, (second * dim + j) * lanes + lane
-        gap = (state.high[i] - state.high[k]) + (state.low[i] - state.low[k])
-        square += gap * gap
+        change = _gap_of(state.high[i], state.low[i], state.high[k], state.low[k])
+        square += change * change
     return math.sqrt(square)
 
 
@@ -236,7 +236,7 @@ def _finish(lane, lanes, dim, theta0, state, watch):
     for j in range(dim):
         i, k = j * lanes + lane, (dim + j) * lanes + lane
         square += (state.high[k] - theta0[i]) ** 2
-        watch.difference[i] = (state.high[i] - state.high[k]) + (state.low[i] - state.low[k])
+        watch.difference[i] = _gap_of(state.high[i], state.low[i], state.high[k], state.low[k])
     watch.distance[lane] = math.sqrt(square)
 
 
