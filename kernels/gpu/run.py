@@ -40,7 +40,9 @@ Floats = NDArray[np.float64]
 Integers = NDArray[np.int64]
 
 # One problem is a fair question to a GPU, and no reason for a warning.
-warnings.filterwarnings("ignore", message="Grid size .* will likely result in GPU under-utilization")
+warnings.filterwarnings(
+    "ignore", message="Grid size .* will likely result in GPU under-utilization"
+)
 
 _ONE_STEP = resolution(1)  # stands where no flow is integrated
 
