@@ -155,14 +155,21 @@ def prepare(
     )
 
 
-def blocks(ensemble: Ensemble, threads: int) -> Iterator[Integers]:
-    """Problem indices of every block, (L,)."""
+def rule_groups(ensemble: Ensemble) -> Integers:
+    """A number from 0 on for every problem, (B,), equal where parameters and schedule are: these share their tables."""
     keys = ensemble.parameters
     if ensemble.schedule.ndim == 2:
         _, row = np.unique(ensemble.schedule, axis=0, return_inverse=True)
         keys = np.column_stack([keys, row.reshape(-1).astype(np.float64)])
+    elif np.all(keys == keys[0]):  # the usual case, and sorting a million rows takes seconds
+        return np.zeros(len(keys), dtype=np.int64)
     _, group = np.unique(keys, axis=0, return_inverse=True)
-    group = group.reshape(-1)
+    return np.asarray(group.reshape(-1), dtype=np.int64)
+
+
+def blocks(ensemble: Ensemble, threads: int) -> Iterator[Integers]:
+    """Problem indices of every block, (L,)."""
+    group = rule_groups(ensemble)
     wanted = max(_LANES, _ENTRIES // ensemble.loss.dim)
     for label in range(group.max() + 1):
         members = np.flatnonzero(group == label).astype(np.int64)

@@ -24,8 +24,8 @@ def source_hash() -> str:
     digest = hashlib.sha256()
     rooms = Path(__file__).resolve().parent.parent
     for room in ("theory", "kernels", "verify"):
-        for path in sorted((rooms / room).glob("*.py")):
-            digest.update(path.name.encode() + path.read_bytes())
+        for path in sorted((rooms / room).rglob("*.py")):
+            digest.update(path.relative_to(rooms).as_posix().encode() + path.read_bytes())
     return digest.hexdigest()[:12]
 
 

@@ -6,6 +6,7 @@ CuPy owns the memory of a GPU. The simulator (``NUMBA_ENABLE_CUDASIM=1``, read b
 from __future__ import annotations
 
 import os
+import warnings
 from collections.abc import Callable
 from importlib.util import find_spec
 from typing import Any
@@ -13,6 +14,11 @@ from typing import Any
 import numpy as np
 from numba import config
 from numpy.typing import NDArray
+
+# One problem is a fair question to a GPU, and no reason for a warning.
+warnings.filterwarnings(
+    "ignore", message="Grid size .* will likely result in GPU under-utilization"
+)
 
 # Share of the free memory that one run may plan for: the rest is for the compiled modules and what the planning cannot see.
 _SHARE = 0.8

@@ -11,12 +11,13 @@ from typing import Any
 
 import numpy as np
 from numba import cuda
+from numba.np.numpy_support import as_dtype
 
 from stepbias.kernels.gpu.device import simulated
 
 
 def _array(shape: Any, dtype: Any) -> Any:
-    return np.full(shape, np.nan)  # nobody may rely on zeros
+    return np.full(shape, np.nan, dtype=as_dtype(dtype))  # nobody may rely on zeros
 
 
 thread: Any = SimpleNamespace(local=SimpleNamespace(array=_array)) if simulated() else cuda

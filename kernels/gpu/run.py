@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-import warnings
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
+from stepbias.kernels.blocks import Ensemble, rule_groups
 from stepbias.kernels.gpu import device
 from stepbias.kernels.gpu.losses import device_loss
 from stepbias.kernels.gpu.oracle import Data, DeviceLoss, DeviceOracle
@@ -33,16 +33,8 @@ from stepbias.kernels.gpu.trajectory import (
 from stepbias.kernels.measure import Measurement, Method, field_optimizer, resolution
 from stepbias.theory.variants import STATEMENT, Variant
 
-if TYPE_CHECKING:
-    from stepbias.kernels.blocks import Ensemble
-
 Floats = NDArray[np.float64]
 Integers = NDArray[np.int64]
-
-# One problem is a fair question to a GPU, and no reason for a warning.
-warnings.filterwarnings(
-    "ignore", message="Grid size .* will likely result in GPU under-utilization"
-)
 
 _ONE_STEP = resolution(1)  # stands where no flow is integrated
 
@@ -69,16 +61,6 @@ class Launch:
     rules: Tables
 
 
-def _schedule_rows(ensemble: Ensemble) -> Integers:
-    """A number for every problem, equal where parameters and schedule are."""
-    keys = ensemble.parameters
-    if ensemble.schedule.ndim == 2:
-        _, row = np.unique(ensemble.schedule, axis=0, return_inverse=True)
-        keys = np.column_stack([keys, row.reshape(-1).astype(np.float64)])
-    _, group = np.unique(keys, axis=0, return_inverse=True)
-    return np.asarray(group.reshape(-1), dtype=np.int64)
-
-
 def plan(
     ensemble: Ensemble, h: Floats, steps: Sequence[int], methods: Sequence[Method], variant: Variant
 ) -> Launch:
@@ -92,7 +74,7 @@ def plan(
     steps, methods : H of each
     variant : Variant
     """
-    kind = _schedule_rows(ensemble)
+    kind = rule_groups(ensemble)
     representatives = np.unique(kind, return_index=True)[1]
     flow_of = field_optimizer(ensemble.optimizer, variant)
     rules = [ensemble.rule(ensemble.optimizer, int(b)) for b in representatives]
