@@ -22,13 +22,19 @@ from typing import Any, NamedTuple
 import numpy as np
 from numba import cuda, types
 
-import stepbias as sb
-from stepbias.kernels.gpu import trajectory
-from stepbias.kernels.gpu.losses import device_loss
-from stepbias.kernels.gpu.oracle import Data
-from stepbias.kernels.gpu.sums import Tables
+HERE = Path(__file__).resolve().parent
+sys.path.insert(0, str(HERE.parent))
 
-BUDGET = Path(__file__).parent / "results" / "cuda-registers.json"
+import stepbias as sb  # noqa: E402
+from bench import lorenz  # noqa: E402
+from stepbias.kernels.gpu import trajectory  # noqa: E402
+from stepbias.kernels.gpu.integrate import fixed_step_kernel  # noqa: E402
+from stepbias.kernels.gpu.losses import device_loss  # noqa: E402
+from stepbias.kernels.gpu.oracle import Data  # noqa: E402
+from stepbias.kernels.gpu.sums import Tables  # noqa: E402
+from stepbias.kernels.trajectory import CLASSICAL  # noqa: E402
+
+BUDGET = HERE / "results" / "cuda-registers.json"
 ARCHITECTURES = ((8, 0), (9, 0))
 BATCHES = (1, 4)
 # Other compilers number registers a little differently; a real change of a kernel takes more than this.
@@ -109,6 +115,7 @@ def kernels() -> Iterator[tuple[str, Any, tuple[Any, ...]]]:
             )
             if name == "ridge":
                 yield from _others(mark, given.oracle, batches, at)
+    yield from _integrators()
 
 
 def _others(
@@ -123,6 +130,14 @@ def _others(
     yield f"gradients, {mark}", trajectory.gradients_kernel(oracle), (*_HEAD, *at)
     yield f"products, {mark}", trajectory.products_kernel(oracle), (*_HEAD, *at)
     yield f"sums, m = {batches}", trajectory.sums_kernel(batches), (*_HEAD, _INDEX, _VECTOR, STATE)
+
+
+def _integrators() -> Iterator[tuple[str, Any, tuple[Any, ...]]]:
+    """The Lorenz system in both precisions."""
+    for real, kind in ((np.float32, types.float32), (np.float64, types.float64)):
+        rows = types.Array(kind, 2, "C")
+        kernel = fixed_step_kernel(lorenz.field, 3, 1, CLASSICAL, real)
+        yield f"Lorenz, RK4, {real.__name__}", kernel, (rows, rows, kind, _INDEX, rows)
 
 
 @contextmanager

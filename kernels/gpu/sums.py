@@ -68,6 +68,8 @@ def tables(rules: Sequence[Rule]) -> Tables:
         columns[name] = np.concatenate([getattr(rule, name).reshape(-1) for rule in rules])
     for name in ("mean_power", "square_power"):
         columns[name] = np.concatenate([getattr(rule, name) for rule in rules])
+    if len(columns["batch"]) >= 2**32:  # the kernel counts steps in 32 bits
+        raise MemoryError(f"{len(columns['batch'])} steps of weights; accepted: fewer than 2^32")
     columns["start"] = _starts([len(rule.batch) for rule in rules])
     columns["power"] = _starts([len(rule.mean_power) for rule in rules])
     return Tables(**columns)
@@ -172,18 +174,21 @@ def _history(batches: int) -> Any:
                 before = (start + first - 1) * batches + b
                 mean += rules.mean_weight[before] * g
                 square += rules.square_weight[before] * (g * g)
-        for k in range(first, n):
-            b = rules.batch[start + k]
+        # Unsigned and short: a sign costs a test at every access, and a long index four instructions.
+        row, age, end = np.uint32(start + first), np.uint32(power - first), np.uint32(start + n)
+        while row < end:
+            b = np.uint32(rules.batch[row])
             mean = _decayed(mean, fresh[b], beta)
             square = _decayed(square, fresh_square[b], rho)
-            total_a[b] += rules.mean_power[power - k] * prefix
-            total_c[b] += rules.square_power[power - k] * prefix
-            mc = rules.mean_correction[start + k]
-            corrected = square * rules.square_correction[start + k]
+            total_a[b] += rules.mean_power[age] * prefix
+            total_c[b] += rules.square_power[age] * prefix
+            mc = rules.mean_correction[row]
+            corrected = square * rules.square_correction[row]
             if eps == 0.0:
                 prefix += mc * _inside(mean, corrected, eps_root)
             else:
                 prefix += _outside(mean * mc, corrected, eps, eps_root)
+            row, age = np.uint32(row + np.uint32(1)), np.uint32(age - np.uint32(1))
         return prefix
 
     return of_entry
