@@ -11,9 +11,8 @@ from collections.abc import Callable
 from types import CellType, FunctionType
 from typing import Any
 
-from numba import cuda
-
 from stepbias.kernels import elementary, jit
+from stepbias.kernels.gpu.local import device_function
 
 _ELEMENTARY = ("sincos", "sin", "cos", "exp", "log1p", "tanh", "sigmoid")
 
@@ -64,7 +63,7 @@ def build(function: Any, names: dict[str, Any] | None = None) -> Any:
     names : dict, optional
         What some global names mean instead.
     """
-    return cuda.jit(device=True)(_rebuilt(REPLACED.get(function, function), names or {}))
+    return device_function(_rebuilt(REPLACED.get(function, function), names or {}))
 
 
 def _rebuilt(function: Any, names: dict[str, Any]) -> FunctionType:

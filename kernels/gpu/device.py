@@ -37,11 +37,16 @@ def simulated() -> bool:
 
 
 def _driver_version() -> tuple[int, int]:
-    """CUDA version of the driver; raises if there is none."""
-    from numba.cuda.cudadrv.driver import driver
+    """CUDA version of the driver; raises if there is none.
 
-    version: tuple[int, int] = driver.get_version()
-    return version
+    Asked of the driver before it is initialised: that fails where no device is visible, which is another stage.
+    """
+    from cuda.bindings import driver
+
+    status, version = driver.cuDriverGetVersion()
+    if int(status) != 0 or version == 0:
+        raise RuntimeError(f"cuDriverGetVersion: {status.name}, version {version}")
+    return version // 1000, version % 1000 // 10
 
 
 def _devices() -> int:
@@ -100,7 +105,8 @@ def why_not() -> str:
         if found[-1] == 0:
             return advice
     driver, runtime = found[0], found[-1]
-    if driver < runtime:
+    # Only the major version: drivers of CUDA 13.0 run what newer 13.x made (and CuPy contains a newer runtime than the toolkit beside it).
+    if driver[0] < runtime[0]:
         return (
             f"the driver supports CUDA {driver[0]}.{driver[1]}, the installed packages need {runtime[0]}.{runtime[1]}: "
             f"update the driver, or install cupy-cuda{driver[0]}x and cuda-toolkit=={driver[0]}.*"
@@ -112,8 +118,10 @@ def require(device: Any) -> None:
     """Refuse what is no device, and "cuda" where no kernel can run (`DeviceError`)."""
     if not isinstance(device, str) or device not in ("cpu", "cuda"):
         raise ValueError(f"device = {device!r}; accepted: 'cpu', 'cuda'")
-    if device == "cuda" and (reason := why_not()):
-        raise DeviceError(f"device = 'cuda' cannot be used: {reason}")
+    if device == "cuda":
+        threads_per_block()
+        if reason := why_not():
+            raise DeviceError(f"device = 'cuda' cannot be used: {reason}")
 
 
 def name() -> str:
@@ -152,6 +160,18 @@ def zeros(shape: tuple[int, ...]) -> Any:
     return cuda.as_cuda_array(cupy.zeros(shape))
 
 
+def unwritten(shape: tuple[int, ...]) -> Any:
+    """NaN in float64 on the device: what a thread that ends early has not written must not look like a result."""
+    if simulated():
+        return upload(np.full(shape, np.nan))
+    import cupy
+    from numba import cuda
+
+    array = cupy.empty(shape)
+    array.data.memset_async(255, array.nbytes)  # all bits set: a NaN
+    return cuda.as_cuda_array(array)
+
+
 def download(array: Any) -> NDArray[Any]:
     """A copy in the host's memory; waits for the kernels that write it."""
     if simulated():
@@ -159,6 +179,7 @@ def download(array: Any) -> NDArray[Any]:
         return copied
     import cupy
 
+    synchronize()  # CuPy may be on another stream than Numba
     return np.asarray(cupy.asnumpy(cupy.asarray(array)))
 
 
@@ -172,13 +193,13 @@ def free_bytes() -> int:
     return int(_SHARE * free)
 
 
-def out_of_memory() -> tuple[type[BaseException], ...]:
-    """Exceptions that mean: the device has no room for this."""
-    if simulated():
-        return (MemoryError,)
-    import cupy
+def out_of_memory(error: BaseException) -> bool:
+    """Whether the device has no room for something.
 
-    return (MemoryError, cupy.cuda.memory.OutOfMemoryError)
+    CuPy raises a `MemoryError`. Loading a kernel and its launch, which reserves the local memory of all threads, end with the driver's own error, which
+    every package wraps in another class.
+    """
+    return isinstance(error, MemoryError) or "CUDA_ERROR_OUT_OF_MEMORY" in str(error)
 
 
 def compile_errors() -> tuple[type[BaseException], ...]:

@@ -18,6 +18,7 @@ from numpy.typing import NDArray
 
 from stepbias.kernels.gpu import device
 from stepbias.kernels.gpu.bind import build, plain
+from stepbias.kernels.gpu.local import device_function
 from stepbias.kernels.trajectory import CLASSICAL, Tableau
 from stepbias.theory import checks
 
@@ -52,14 +53,14 @@ def _loaded(count: int) -> Any:
     """Device function: column i of an array with ``count`` rows, as a tuple."""
     if count == 0:
 
-        @cuda.jit(device=True)
+        @device_function
         def nothing(array: Any, i: Any) -> Any:
             return ()
 
         return nothing
     before, last = _loaded(count - 1), count - 1
 
-    @cuda.jit(device=True)
+    @device_function
     def loaded(array: Any, i: Any) -> Any:
         return (*before(array, i), array[last, i])
 
@@ -71,14 +72,14 @@ def _cast(dim: int, real: type) -> Any:
     """Device function: a tuple in the precision of the run; a field with integer constants returns doubles."""
     if dim == 0:
 
-        @cuda.jit(device=True)
+        @device_function
         def nothing(x: Any) -> Any:
             return ()
 
         return nothing
     before, last = _cast(dim - 1, real), dim - 1
 
-    @cuda.jit(device=True)
+    @device_function
     def cast(x: Any) -> Any:
         return (*before(x), real(x[last]))
 
@@ -90,14 +91,14 @@ def _moved(dim: int) -> Any:
     """Device function: x + factor y of tuples."""
     if dim == 0:
 
-        @cuda.jit(device=True)
+        @device_function
         def nothing(x: Any, factor: Any, y: Any) -> Any:
             return ()
 
         return nothing
     before, last = _moved(dim - 1), dim - 1
 
-    @cuda.jit(device=True)
+    @device_function
     def moved(x: Any, factor: Any, y: Any) -> Any:
         return (*before(x, factor, y), x[last] + factor * y[last])
 
@@ -111,7 +112,7 @@ def _stages(rate_at: Any, moved: Any, scale: Sequence[Any], share: Sequence[Any]
     """
     if len(scale) == 1:
 
-        @cuda.jit(device=True)
+        @device_function
         def done(t: Any, h: Any, x: Any, parameters: Any, rate: Any, total: Any) -> Any:
             return total
 
@@ -119,7 +120,7 @@ def _stages(rate_at: Any, moved: Any, scale: Sequence[Any], share: Sequence[Any]
     reach, weight, begins = scale[1], share[1], not share[0]
     others = _stages(rate_at, moved, scale[1:], [share[0] or weight, *share[2:]])
 
-    @cuda.jit(device=True)
+    @device_function
     def stages(t: Any, h: Any, x: Any, parameters: Any, rate: Any, total: Any) -> Any:
         new = rate_at(t + reach * h, moved(x, reach * h, rate), parameters)
         if begins:
@@ -167,7 +168,7 @@ def _kernel(
     field_at, moved, cast = build(in_precision(field, real)), _moved(dim), _cast(dim, real)
     state_at, parameters_at = _loaded(dim), _loaded(parameters)
 
-    @cuda.jit(device=True)
+    @device_function
     def rate_at(t: Any, x: Any, own: Any) -> Any:
         return cast(field_at(t, x, own))
 

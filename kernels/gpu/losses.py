@@ -11,14 +11,14 @@ from typing import Any
 from weakref import WeakKeyDictionary
 
 import numpy as np
-from numba import cuda, float64
+from numba import float64
 
 from stepbias.kernels import softmax_loss, symbolic_loss, tanh_network
 from stepbias.kernels.bilinear import BilinearSource
 from stepbias.kernels.fault import ScaledProducts
 from stepbias.kernels.gpu import ridge as ridge_lanes
 from stepbias.kernels.gpu.bind import build, device
-from stepbias.kernels.gpu.local import thread
+from stepbias.kernels.gpu.local import device_function, thread
 from stepbias.kernels.gpu.oracle import DeviceLoss, DeviceOracle
 from stepbias.kernels.ridge import Shape
 from stepbias.kernels.ridge_source import RidgeSource
@@ -31,6 +31,8 @@ from stepbias.theory import bilinear
 
 _u = np.uintp
 _0 = np.uintp(0)
+# Doubles of a given Hessian and of what lies beside it: a thread has 512 KiB of local memory.
+_LOCAL = 2**16 - 2**9
 
 
 def device_loss(source: Any) -> DeviceLoss:
@@ -39,7 +41,7 @@ def device_loss(source: Any) -> DeviceLoss:
     Raises
     ------
     ValueError
-        For a source that has none: a loss broken on purpose is judged on the CPU.
+        For a source that has none: a loss broken on purpose is judged on the CPU; a given Hessian does not fit into the memory of a thread.
     """
     if isinstance(source, SelectedSource):
         return device_loss(source.source)
@@ -80,18 +82,18 @@ def _softmax() -> DeviceOracle:
     )
     batches_of = device(softmax_loss.batches_of)
 
-    @cuda.jit(device=True)
+    @device_function
     def shape_at(lane, lanes, dim, data):
         n, rows = _u(lanes), _u(data.ints[0])
         return Shape(_u(dim), rows, n, rows * n, _0, False, _u(lane), _u(lane) + _u(1))
 
-    @cuda.jit(device=True)
+    @device_function
     def gradient(b, lane, lanes, dim, theta, data, extra, out):
         shape = shape_at(lane, lanes, dim, data)
         rows_at(shape, theta, _0, data.reals, data.work)
         batch_gradient(_u(b), batches_of(data.reals, shape), shape, data.reals, data.work, out, _0)
 
-    @cuda.jit(device=True)
+    @device_function
     def gradients(lane, lanes, dim, theta, data, extra, out):
         shape = shape_at(lane, lanes, dim, data)
         batches = batches_of(data.reals, shape)
@@ -100,7 +102,7 @@ def _softmax() -> DeviceOracle:
             o = _u(b) * shape.dim * shape.lanes
             batch_gradient(_u(b), batches, shape, data.reals, data.work, out, o)
 
-    @cuda.jit(device=True)
+    @device_function
     def products(lane, lanes, dim, theta, data, extra, first, second, out_first, out_second):
         shape = shape_at(lane, lanes, dim, data)
         batches = batches_of(data.reals, shape)
@@ -122,17 +124,17 @@ def _tanh() -> DeviceOracle:
         )
     )
 
-    @cuda.jit(device=True)
+    @device_function
     def shape_at(lane, lanes, dim, data):
         return shape_of(_u(dim), _u(lanes), _u(lane), _u(lane) + _u(1), data.ints, data.reals)
 
-    @cuda.jit(device=True)
+    @device_function
     def gradient(b, lane, lanes, dim, theta, data, extra, out):
         shape = shape_at(lane, lanes, dim, data)
         forward(_u(b), shape, theta, data.reals, data.work)
         back(_u(b), shape, theta, data.reals, data.work, out, _0)
 
-    @cuda.jit(device=True)
+    @device_function
     def gradients(lane, lanes, dim, theta, data, extra, out):
         shape = shape_at(lane, lanes, dim, data)
         for b in range(shape.batches):
@@ -140,7 +142,7 @@ def _tanh() -> DeviceOracle:
             forward(_u(b), shape, theta, data.reals, data.work)
             back(_u(b), shape, theta, data.reals, data.work, out, o)
 
-    @cuda.jit(device=True)
+    @device_function
     def products(lane, lanes, dim, theta, data, extra, first, second, out_first, out_second):
         shape = shape_at(lane, lanes, dim, data)
         product(shape, theta, data.reals, data.work, first, out_first)
@@ -153,17 +155,17 @@ def _tanh() -> DeviceOracle:
 def _bilinear() -> DeviceOracle:
     gradient_of, product_of = device(bilinear.gradient), device(bilinear.product)
 
-    @cuda.jit(device=True)
+    @device_function
     def gradients(lane, lanes, dim, theta, data, extra, out):
         g, k = gradient_of(data.reals[0], data.reals[1], theta[lane], theta[lanes + lane])
         out[lane] = g
         out[lanes + lane] = k
 
-    @cuda.jit(device=True)
+    @device_function
     def gradient(b, lane, lanes, dim, theta, data, extra, out):
         gradients(lane, lanes, dim, theta, data, extra, out)
 
-    @cuda.jit(device=True)
+    @device_function
     def products(lane, lanes, dim, theta, data, extra, first, second, out_first, out_second):
         i, k = lane, lanes + lane
         x, y, s, t = data.reals[0], data.reals[1], theta[i], theta[k]
@@ -215,21 +217,21 @@ def _build_symbolic(source: SymbolicSource) -> DeviceOracle:
         name: device(f) if hasattr(f, "py_func") else f for name, f in symbolic_loss.NAMES.items()
     }
     scalars = symbolic_loss.functions_of(source.code.scalars, names)
-    built = {name: cuda.jit(device=True)(f) for name, f in scalars.items()}
+    built = {name: device_function(f) for name, f in scalars.items()}
     loops = symbolic_loss.functions_of(_lane_source(source), built)
     lane_gradient, lane_gradients = (
-        cuda.jit(device=True)(loops[name]) for name in ("lane_gradient", "lane_gradients")
+        device_function(loops[name]) for name in ("lane_gradient", "lane_gradients")
     )
 
-    @cuda.jit(device=True)
+    @device_function
     def gradient(b, lane, lanes, dim, theta, data, extra, out):
         lane_gradient(b, lane, lanes, theta, out)
 
-    @cuda.jit(device=True)
+    @device_function
     def gradients(lane, lanes, dim, theta, data, extra, out):
         lane_gradients(lane, lanes, theta, data.work, out)
 
-    @cuda.jit(device=True)
+    @device_function
     def products(lane, lanes, dim, theta, data, extra, first, second, out_first, out_second):
         for i in range(lane, first.size, lanes):
             out_first[i] = 0.0
@@ -254,10 +256,14 @@ def _user(source: UserSource) -> DeviceOracle:
     """The user's functions on local copies of a lane's numbers."""
     dim_of, batches = source.dim, source.batches
     functions = source.functions
+    if functions.hvp is None and dim_of * (dim_of + 4) > _LOCAL:
+        raise ValueError(
+            f"loss = <{source.describe()}> has no CUDA functions (a Hessian of dim = {dim_of} is too large for a thread); accepted: hvp, or device 'cpu'"
+        )
     user_gradient = build(functions.gradient)
     tensors_of = _tensors if source.data else _no_tensors
 
-    @cuda.jit(device=True)
+    @device_function
     def gradient_at(b, lane, lanes, theta, extra, out, o):
         point = thread.local.array(dim_of, float64)
         result = thread.local.array(dim_of, float64)
@@ -268,11 +274,11 @@ def _user(source: UserSource) -> DeviceOracle:
         for j in range(dim_of):
             out[o + j * lanes + lane] = result[j]
 
-    @cuda.jit(device=True)
+    @device_function
     def gradient(b, lane, lanes, dim, theta, data, extra, out):
         gradient_at(b, lane, lanes, theta, extra, out, 0)
 
-    @cuda.jit(device=True)
+    @device_function
     def gradients(lane, lanes, dim, theta, data, extra, out):
         for b in range(batches):
             gradient_at(b, lane, lanes, theta, extra, out, b * dim * lanes)
@@ -284,18 +290,18 @@ def _user(source: UserSource) -> DeviceOracle:
     return DeviceOracle(gradient, gradients, products)
 
 
-@cuda.jit(device=True)
+@device_function
 def _tensors(extra):
     return extra
 
 
-@cuda.jit(device=True)
+@device_function
 def _no_tensors(extra):
     return ()
 
 
 def _products_by_hvp(hvp: Any, dim_of: int, batches: int, tensors_of: Any) -> Any:
-    @cuda.jit(device=True)
+    @device_function
     def one(b, lane, lanes, theta, extra, vectors, out):
         point = thread.local.array(dim_of, float64)
         vector = thread.local.array(dim_of, float64)
@@ -308,7 +314,7 @@ def _products_by_hvp(hvp: Any, dim_of: int, batches: int, tensors_of: Any) -> An
         for j in range(dim_of):
             out[(b * dim_of + j) * lanes + lane] = result[j]
 
-    @cuda.jit(device=True)
+    @device_function
     def products(lane, lanes, dim, theta, data, extra, first, second, out_first, out_second):
         for b in range(batches):
             one(b, lane, lanes, theta, extra, first, out_first)
@@ -320,7 +326,7 @@ def _products_by_hvp(hvp: Any, dim_of: int, batches: int, tensors_of: Any) -> An
 def _products_by_hessian(hessian: Any, dim_of: int, batches: int, tensors_of: Any) -> Any:
     shape = (dim_of, dim_of)
 
-    @cuda.jit(device=True)
+    @device_function
     def products(lane, lanes, dim, theta, data, extra, first, second, out_first, out_second):
         point = thread.local.array(dim_of, float64)
         matrix = thread.local.array(shape, float64)

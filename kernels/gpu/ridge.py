@@ -6,10 +6,10 @@ Scratch: a phi''(z), (units, L).
 from __future__ import annotations
 
 import numpy as np
-from numba import cuda
 
 from stepbias.kernels import ridge
 from stepbias.kernels.gpu.bind import REPLACED, formula
+from stepbias.kernels.gpu.local import device_function
 from stepbias.theory import activations
 from stepbias.theory.activations import (
     ABS,
@@ -29,7 +29,7 @@ _sine, _softplus, _log_cosh, _gaussian, _square, _tanh, _abs, _relu = (
 )
 
 
-@cuda.jit(device=True)
+@device_function
 def _slopes(kind, z):
     """phi'(z), phi''(z)."""
     if kind == SINE:
@@ -53,7 +53,7 @@ def _slopes(kind, z):
     return d, e
 
 
-@cuda.jit(device=True)
+@device_function
 def _weights(ints, lane, lanes):
     """Start of the first unit's weight, and the distances to the next unit and the next component."""
     units = ints[0]
@@ -62,7 +62,7 @@ def _weights(ints, lane, lanes):
     return 2 * units * lanes + lane, lanes, units * lanes
 
 
-@cuda.jit(device=True)
+@device_function
 def _decayed(factor, size, lane, lanes, vector, out):
     """out = factor vector, exactly 0 for factor 0; ``size`` components."""
     for j in range(size):
@@ -70,7 +70,7 @@ def _decayed(factor, size, lane, lanes, vector, out):
         out[i] = factor * vector[i] if factor != 0.0 else 0.0
 
 
-@cuda.jit(device=True)
+@device_function
 def _add_gradient(b, lane, lanes, dim, theta, data, out, o):
     """out[o ..] += the units' part of the gradient of batch b; leaves the curvatures in work."""
     ints, reals = data.ints, data.reals
@@ -91,14 +91,14 @@ def _add_gradient(b, lane, lanes, dim, theta, data, out, o):
                     out[o + j * lanes + lane] += d * reals[w + j * component]
 
 
-@cuda.jit(device=True)
+@device_function
 def gradient(b, lane, lanes, dim, theta, data, extra, out):
     """See :class:`stepbias.kernels.gpu.oracle.DeviceOracle`."""
     _decayed(data.reals[data.reals.size - 1], dim, lane, lanes, theta, out)
     _add_gradient(b, lane, lanes, dim, theta, data, out, 0)
 
 
-@cuda.jit(device=True)
+@device_function
 def gradients(lane, lanes, dim, theta, data, extra, out):
     """See :class:`stepbias.kernels.gpu.oracle.DeviceOracle`."""
     decay = data.reals[data.reals.size - 1]
@@ -110,7 +110,7 @@ def gradients(lane, lanes, dim, theta, data, extra, out):
         _add_gradient(b, lane, lanes, dim, theta, data, out, b * part)
 
 
-@cuda.jit(device=True)
+@device_function
 def products(lane, lanes, dim, theta, data, extra, first, second, out_first, out_second):
     """See :class:`stepbias.kernels.gpu.oracle.DeviceOracle`."""
     ints, reals = data.ints, data.reals

@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from stepbias.kernels.blocks import Ensemble, rule_groups
+from stepbias.kernels.blocks import Ensemble, require_memory, rule_groups
 from stepbias.kernels.gpu import device
 from stepbias.kernels.gpu.losses import device_loss
 from stepbias.kernels.gpu.oracle import Data, DeviceLoss, DeviceOracle
@@ -77,6 +77,9 @@ def plan(
     kind = rule_groups(ensemble)
     representatives = np.unique(kind, return_index=True)[1]
     flow_of = field_optimizer(ensemble.optimizer, variant)
+    # All rules are there at once, which the CPU's blocks never are; twice, while they are put together.
+    entries = 4 * len(representatives) * max(steps) * (2 * ensemble.loss.batches + 7)
+    require_memory("steps", max(steps), entries, f"the tables of {len(representatives)} rules")
     rules = [ensemble.rule(ensemble.optimizer, int(b)) for b in representatives]
     same = flow_of is ensemble.optimizer
     if not same:
@@ -141,10 +144,12 @@ class Block:
         )
 
     def watch(self) -> Watch:
-        """Results before the first step."""
-        single = {name: device.zeros((self.count,)) for name in Watch._fields}
+        """Results before the first step; NaN where they are written at the end."""
+        maxima = (name for name in Watch._fields if name not in ("root", "distance", "difference"))
+        single = {name: device.zeros((self.count,)) for name in maxima}
         single["root"] = device.upload(np.full(self.count, np.inf))
-        single["difference"] = device.zeros((self.count * self.dim,))
+        single["distance"] = device.unwritten((self.count,))
+        single["difference"] = device.unwritten((self.count * self.dim,))
         return Watch(**single)
 
 
@@ -164,14 +169,14 @@ def _doubles_per_lane(ensemble: Ensemble, given: DeviceLoss, outputs: int) -> in
 
 
 def _state(dim: int, batches: int, lanes: int) -> State:
-    return State(
-        **{
-            name: device.zeros(
-                (PER_COMPONENT.get(name, 1) * (batches if name in PER_BATCH else 1) * dim * lanes,)
-            )
-            for name in State._fields
-        }
-    )
+    """Zeros where a run starts from them, NaN elsewhere."""
+
+    def part(name: str) -> Any:
+        count = PER_COMPONENT.get(name, 1) * (batches if name in PER_BATCH else 1)
+        make = device.zeros if name in PER_COMPONENT else device.unwritten
+        return make((count * dim * lanes,))
+
+    return State(**{name: part(name) for name in State._fields})
 
 
 def blocks(ensemble: Ensemble, launch: Launch, outputs: int, work: Callable[[Block], None]) -> None:
@@ -189,7 +194,7 @@ def blocks(ensemble: Ensemble, launch: Launch, outputs: int, work: Callable[[Blo
     Raises
     ------
     MemoryError
-        If a single lane does not fit.
+        If a single lane does not fit, or what all lanes share.
     """
     given = device_loss(ensemble.loss.source)
     total = len(launch.problem)
@@ -197,28 +202,38 @@ def blocks(ensemble: Ensemble, launch: Launch, outputs: int, work: Callable[[Blo
     per_lane = 8 * _doubles_per_lane(ensemble, given, outputs)
     room = device.free_bytes() - fixed
     most = min(total, max(1, room // per_lane))
-    rules, groups = _uploaded(launch.rules), _uploaded(launch.groups)
-    extra = tuple(device.upload(array) for array in given.extra) or (device.zeros((1,)),)
+    try:
+        rules, groups = _uploaded(launch.rules), _uploaded(launch.groups)
+        extra = tuple(device.upload(array) for array in given.extra) or (device.zeros((1,)),)
+    except Exception as error:  # every package has its own kind
+        if not device.out_of_memory(error):
+            raise
+        raise MemoryError(
+            f"the tables of {len(launch.rules.beta)} rules and the data that all problems share do not fit on the device: {error}"
+        ) from error
     begin = 0
     while begin < total:
         lanes = slice(begin, min(begin + most, total))
         try:
             work(_block(ensemble, given, launch, lanes, rules, groups, extra))
+            begin = lanes.stop
+            continue
         except device.compile_errors() as error:
             told = [line.strip() for line in str(error).splitlines()]
             why = next((x for x in told if x and not x.startswith("Failed in ")), "no reason given")
             raise ValueError(
                 f"loss = <{ensemble.loss.source.describe()}> does not compile for CUDA: {why}"
             ) from error
-        except device.out_of_memory() as error:
-            device.release()
+        except Exception as error:
+            if not device.out_of_memory(error):
+                raise
             if most == 1:
                 raise MemoryError(
                     f"one problem needs more than {per_lane / 2**20:.1f} MiB on the device: {error}"
                 ) from error
-            most = -(-most // 2)
-            continue
-        begin = lanes.stop
+        # Here and not in the handler, where the error still holds the arrays of the block.
+        most = -(-most // 2)
+        device.release()
 
 
 def _block(
@@ -290,6 +305,11 @@ def measure_ladder(
         )  # fmt: skip
         for name, column in found.items():
             column[block.lanes] = device.download(getattr(watch, name))
+        # NaN where the flow overflowed, and where a given function raised: such a thread ends at once, its maxima as they are.
+        lost = np.isnan(found["distance"][block.lanes])
+        found["error"][block.lanes][lost] = np.nan
+        if check:
+            found["solver"][block.lanes][lost] = np.nan
         difference[block.lanes] = device.download(watch.difference).reshape(dim, block.count).T
 
     blocks(ensembles[longest], launch, 0, work)

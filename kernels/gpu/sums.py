@@ -11,11 +11,11 @@ from functools import cache
 from typing import Any, NamedTuple
 
 import numpy as np
-from numba import cuda, float64
+from numba import float64
 
 from stepbias.kernels import sums
 from stepbias.kernels.gpu.bind import device
-from stepbias.kernels.gpu.local import thread
+from stepbias.kernels.gpu.local import device_function, thread
 from stepbias.kernels.rule import Rule
 from stepbias.theory import adam
 
@@ -92,7 +92,7 @@ class Results(NamedTuple):
 def averages(batches: int) -> Any:
     """Device function: M and V (corrected) of entry i at step n."""
 
-    @cuda.jit(device=True)
+    @device_function
     def of_entry(rules, r, n, i, stride, gradients):
         row = rules.start[r] + n
         mc, sc = rules.mean_correction[row], rules.square_correction[row]
@@ -115,7 +115,7 @@ def entry(batches: int) -> Any:
     averages_at = averages(batches)
     history = _history(batches)
 
-    @cuda.jit(device=True)
+    @device_function
     def of_entry(rules, r, n, short_memory, factors, i, stride, gradients, out):
         mean, square = averages_at(rules, r, n, i, stride, gradients)
         eps, eps_root = rules.eps[r], rules.eps_root[r]
@@ -155,7 +155,7 @@ def entry(batches: int) -> Any:
 def _history(batches: int) -> Any:
     """Device function: the steps in memory of entry i; fills the accumulators of every batch and returns the prefix sum T_n."""
 
-    @cuda.jit(device=True)
+    @device_function
     def of_entry(rules, r, n, i, stride, gradients, total_a, total_c):
         beta, rho = rules.beta[r], rules.rho[r]
         eps, eps_root = rules.eps[r], rules.eps_root[r]
