@@ -177,11 +177,11 @@ def _history(batches: int) -> Any:
         # Unsigned and short: a sign costs a test at every access, and a long index four instructions.
         row, age, end = np.uint32(start + first), np.uint32(power - first), np.uint32(start + n)
         while row < end:
-            b = np.uint32(rules.batch[row])
-            mean = _decayed(mean, fresh[b], beta)
-            square = _decayed(square, fresh_square[b], rho)
-            total_a[b] += rules.mean_power[age] * prefix
-            total_c[b] += rules.square_power[age] * prefix
+            drawn = np.uint32(rules.batch[row])
+            mean = _decayed(mean, fresh[drawn], beta)
+            square = _decayed(square, fresh_square[drawn], rho)
+            total_a[drawn] += rules.mean_power[age] * prefix
+            total_c[drawn] += rules.square_power[age] * prefix
             mc = rules.mean_correction[row]
             corrected = square * rules.square_correction[row]
             if eps == 0.0:
