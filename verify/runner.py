@@ -13,7 +13,7 @@ import numpy as np
 
 from stepbias.kernels.blocks import thread_count
 from stepbias.kernels.gpu.device import name as device_name
-from stepbias.kernels.gpu.device import require
+from stepbias.kernels.gpu.device import require, simulated
 from stepbias.theory.checks import choice, whole
 from stepbias.theory.claim import Claim
 from stepbias.theory.variants import STATEMENT, Variant
@@ -222,9 +222,11 @@ def run_claims(
     measuring = 1 if device == "cuda" and workers is None else count
     started, clock = datetime.now(UTC), time.perf_counter()
     meta = {**environment(), "seed": seed, "profile": profile, "device": device, "threads": count}
+    place = ""
     if device == "cuda":
         meta["device"] = f"cuda ({device_name()})"
-    store = Store(out, f"{source_hash()}-{profile}-{seed}{'-cuda' if device == 'cuda' else ''}")
+        place = "-simulator" if simulated() else "-cuda"
+    store = Store(out, f"{source_hash()}-{profile}-{seed}{place}")
     units = [unit for claim in chosen for unit in _units(claim, profile, seed, mutants)]
     found = _execute(units, store, measuring, device, progress)
     statements = {

@@ -232,6 +232,6 @@ def synchronize() -> None:
 def threads_per_block() -> int:
     """Threads of a block: one warp's multiple that leaves a thread the registers the large kernels need."""
     setting = os.environ.get("STEPBIAS_CUDA_BLOCK", "64")
-    if not setting.isdecimal() or not 1 <= int(setting) <= 1024:
-        raise ValueError(f"STEPBIAS_CUDA_BLOCK = {setting!r}; accepted: an integer from 1 to 1024")
+    if not setting.isdecimal() or not 1 <= int(setting) <= 256:
+        raise ValueError(f"STEPBIAS_CUDA_BLOCK = {setting!r}; accepted: an integer from 1 to 256")
     return int(setting)

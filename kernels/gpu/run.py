@@ -341,7 +341,7 @@ def record(
     result = np.empty((ensemble.problems, steps + 1, dim))
 
     def work(block: Block) -> None:
-        out = device.zeros(((steps + 1) * dim * block.count,))
+        out = device.unwritten(((steps + 1) * dim * block.count,))
         block.launch(
             record_kernel(block.oracle, block.batches, flow), device.upload(variant.factors),
             block.theta0, block.data, block.extra, block.state, block.watch(), out,

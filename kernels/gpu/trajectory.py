@@ -14,6 +14,7 @@ from numba import cuda
 
 from stepbias.kernels import trajectory
 from stepbias.kernels.gpu.bind import device
+from stepbias.kernels.gpu.local import device_function
 from stepbias.kernels.gpu.oracle import DeviceOracle
 from stepbias.kernels.gpu.sums import averages, entry
 from stepbias.theory import adam
@@ -98,7 +99,7 @@ def _step(oracle: DeviceOracle) -> Any:
     """Device function: step n of the optimizer, :func:`stepbias.kernels.trajectory.advance_iterate`."""
     gradient_of = oracle.gradient
 
-    @cuda.jit(device=True)
+    @device_function
     def advance(rules, r, n, lane, lanes, dim, h, data, extra, state):
         part, row = dim * lanes, rules.start[r] + n
         # the position of the iterate and its gradient are the first and the last third of their arrays
@@ -123,7 +124,7 @@ def _field(oracle: DeviceOracle, batches: int) -> Any:
     gradients_of, products_of = oracle.gradients, oracle.products
     sums_of, averages_of = entry(batches), averages(batches)
 
-    @cuda.jit(device=True)
+    @device_function
     def evaluate(rules, r, n, short, factors, lane, lanes, dim, h, theta, data, extra, state):
         part = dim * lanes
         gradients_of(lane, lanes, dim, theta, data, extra, state.gradients)
@@ -162,7 +163,7 @@ def _flow(oracle: DeviceOracle, batches: int) -> Any:
     """Device function: a flow over one piece, :func:`stepbias.kernels.trajectory.advance_flow`; ``which`` is 1 for the reported flow, 2 for the coarser."""
     evaluate = _field(oracle, batches)
 
-    @cuda.jit(device=True)
+    @device_function
     def advance(
         rules, r, n, short, factors, lane, lanes, dim, h, data, extra, state,
         groups, group, which, watch,
@@ -203,7 +204,7 @@ def _flow(oracle: DeviceOracle, batches: int) -> Any:
     return advance
 
 
-@cuda.jit(device=True)
+@device_function
 def _copy(lane, lanes, dim, state, to):
     """Put a trajectory on the flow."""
     for j in range(dim):
@@ -211,7 +212,7 @@ def _copy(lane, lanes, dim, state, to):
         state.high[target], state.low[target] = state.high[source], state.low[source]
 
 
-@cuda.jit(device=True)
+@device_function
 def _gap(lane, lanes, dim, state, first, second):
     """2-norm of the difference of two trajectories."""
     square = 0.0
@@ -222,14 +223,14 @@ def _gap(lane, lanes, dim, state, first, second):
     return math.sqrt(square)
 
 
-@cuda.jit(device=True)
+@device_function
 def _observe(norm, lane, out):
     """out[lane] = max(out[lane], norm); a NaN stays."""
     if norm > out[lane] or norm != norm:
         out[lane] = norm
 
 
-@cuda.jit(device=True)
+@device_function
 def _finish(lane, lanes, dim, theta0, state, watch):
     """What is read at the end of a run."""
     square = 0.0
