@@ -27,7 +27,7 @@ sys.path.insert(0, str(HERE.parent))
 
 import stepbias as sb  # noqa: E402
 from bench import lorenz  # noqa: E402
-from stepbias.kernels.gpu import trajectory  # noqa: E402
+from stepbias.kernels.gpu import point, state, trajectory  # noqa: E402
 from stepbias.kernels.gpu.integrate import fixed_step_kernel  # noqa: E402
 from stepbias.kernels.gpu.losses import device_loss  # noqa: E402
 from stepbias.kernels.gpu.oracle import Data  # noqa: E402
@@ -61,11 +61,11 @@ def _tuple(kind: Any, *integers: str) -> Any:
 
 
 RULES = _tuple(Tables, "window", "settled", "start", "power", "batch")
-GROUPS = _tuple(trajectory.Groups, "steps", "rule", "flow_rule", "substeps", "stages")
-LANES = _tuple(trajectory.Lanes, "group")
+GROUPS = _tuple(state.Groups, "steps", "rule", "flow_rule", "substeps", "stages")
+LANES = _tuple(state.Lanes, "group")
 DATA = _tuple(Data, "ints")
-STATE = _tuple(trajectory.State)
-WATCH = _tuple(trajectory.Watch)
+STATE = _tuple(state.State)
+WATCH = _tuple(state.Watch)
 _HEAD = (RULES, GROUPS, LANES, _INDEX)
 
 
@@ -125,11 +125,11 @@ def _others(
         kernel = trajectory.record_kernel(oracle, batches, flow)
         kind = "flow" if flow else "iterates"
         yield f"record {kind}, {mark}", kernel, (*_HEAD, _VECTOR, *at, WATCH, _VECTOR)
-    yield f"field, {mark}", trajectory.field_kernel(oracle, batches), (*_HEAD, _INDEX, _VECTOR, *at)
+    yield f"field, {mark}", point.field_kernel(oracle, batches), (*_HEAD, _INDEX, _VECTOR, *at)
     yield f"drift, {mark}", trajectory.drift_kernel(oracle, batches), (*_HEAD, *at, _VECTOR)
-    yield f"gradients, {mark}", trajectory.gradients_kernel(oracle), (*_HEAD, *at)
-    yield f"products, {mark}", trajectory.products_kernel(oracle), (*_HEAD, *at)
-    yield f"sums, m = {batches}", trajectory.sums_kernel(batches), (*_HEAD, _INDEX, _VECTOR, STATE)
+    yield f"gradients, {mark}", point.gradients_kernel(oracle), (*_HEAD, *at)
+    yield f"products, {mark}", point.products_kernel(oracle), (*_HEAD, *at)
+    yield f"sums, m = {batches}", point.sums_kernel(batches), (*_HEAD, _INDEX, _VECTOR, STATE)
 
 
 def _integrators() -> Iterator[tuple[str, Any, tuple[Any, ...]]]:

@@ -12,7 +12,7 @@ import stepbias as sb
 from bench.cases import BETA, EPS_ROOT, RHO, EnsembleCase, ensemble_case
 from bench.gpu_clock import Clock, said, timed
 from stepbias.kernels.blocks import prepare
-from stepbias.kernels.gpu import device, run
+from stepbias.kernels.gpu import device, layout
 from stepbias.kernels.gpu.trajectory import lockstep_kernel
 from stepbias.kernels.measure import Method
 from stepbias.kernels.trajectory import CLASSICAL
@@ -49,11 +49,11 @@ def kernel_alone(case: EnsembleCase, seconds: float) -> dict[str, Any]:
     loss = sb.Loss.sinusoids(case.amplitude, case.frequency, case.phase)
     ensemble = prepare(_adam(), loss, case.theta0, case.h, case.steps, None, "cuda")
     method = Method(CLASSICAL, 1, CLASSICAL, 1)
-    launch = run.plan(ensemble, ensemble.h[None], [case.steps], [method], STATEMENT)
+    launch = layout.plan(ensemble, ensemble.h[None], [case.steps], [method], STATEMENT)
     factors = device.upload(STATEMENT.factors)
     parts: dict[int, dict[str, Any]] = {}
 
-    def work(block: run.Block) -> None:
+    def work(block: layout.Block) -> None:
         kernel = lockstep_kernel(block.oracle, block.batches)
         watch = block.watch()
 
@@ -67,7 +67,7 @@ def kernel_alone(case: EnsembleCase, seconds: float) -> dict[str, Any]:
 
         parts[block.lanes.start] = timed(once, seconds)
 
-    run.blocks(ensemble, launch, 0, work)
+    layout.blocks(ensemble, launch, 0, work)
     return {
         "seconds": sum(part["seconds"] for part in parts.values()),
         "median": sum(part["median"] for part in parts.values()),

@@ -9,8 +9,9 @@ import numpy as np
 from bench.cases import BETA, EPS_ROOT, RHO
 from bench.gpu_clock import Clock, said, timed
 from stepbias.kernels.gpu import device
+from stepbias.kernels.gpu.point import sums_kernel
+from stepbias.kernels.gpu.state import PER_BATCH, Groups, Lanes, State
 from stepbias.kernels.gpu.sums import tables
-from stepbias.kernels.gpu.trajectory import PER_BATCH, Groups, Lanes, State, sums_kernel
 from stepbias.kernels.rule import make_rule
 
 _BATCHES, _STEP = 4, 512

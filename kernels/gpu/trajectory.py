@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import math
 from functools import cache
-from typing import Any, NamedTuple
+from typing import Any
 
 from numba import cuda
 
@@ -16,6 +16,7 @@ from stepbias.kernels import trajectory
 from stepbias.kernels.gpu.bind import device
 from stepbias.kernels.gpu.local import device_function
 from stepbias.kernels.gpu.oracle import DeviceOracle
+from stepbias.kernels.gpu.state import STAGES
 from stepbias.kernels.gpu.sums import averages, entry
 from stepbias.theory import adam
 
@@ -30,68 +31,6 @@ _mean_of, _direction, _root, _rate, _relative_rate = (
     )
 )
 _add, _gap_of, _grain = (device(f) for f in (trajectory.add, trajectory.gap, trajectory.grain))
-
-STAGES = 4  # most stages of a Runge-Kutta method
-
-
-class Groups(NamedTuple):
-    """What lanes share, G entries each, all flat.
-
-    Number of steps, rules of iterate and flow; for the reported and the coarser flow (G, 2) substeps and stages and (G, 2, 4) tableaux.
-    """
-
-    steps: Any
-    rule: Any
-    flow_rule: Any
-    substeps: Any
-    stages: Any
-    scale: Any
-    weight: Any
-
-
-class Lanes(NamedTuple):
-    """Step size and group of every lane, (L,)."""
-
-    h: Any
-    group: Any
-
-
-class State(NamedTuple):
-    """Scratch of a launch: (p, L) flat, or (m, p, L) where batches are meant."""
-
-    high: Any  # (3, p, L): iterate, flow, coarser flow
-    low: Any  # (3, p, L)
-    moments: Any  # (3, p, L): mean, square, gradient of the iterate
-    stage: Any
-    rate: Any
-    total: Any
-    root: Any
-    start_root: Any
-    mean: Any
-    square: Any
-    gradients: Any  # (m, p, L)
-    mean_lag: Any  # (m, p, L)
-    square_lag: Any  # (m, p, L)
-    first: Any  # (m, p, L)
-    second: Any  # (m, p, L)
-
-
-PER_COMPONENT = {"high": 3, "low": 3, "moments": 3}
-PER_BATCH = ("gradients", "mean_lag", "square_lag", "first", "second")
-
-
-class Watch(NamedTuple):
-    """Results per lane, as :class:`stepbias.kernels.trajectory.Watch`."""
-
-    error: Any
-    solver: Any
-    distance: Any
-    root: Any
-    drift: Any
-    size: Any
-    start: Any
-    grain: Any
-    difference: Any  # (p, L)
 
 
 @cache
@@ -119,7 +58,7 @@ def _step(oracle: DeviceOracle) -> Any:
 
 
 @cache
-def _field(oracle: DeviceOracle, batches: int) -> Any:
+def field(oracle: DeviceOracle, batches: int) -> Any:
     """Device function: the modified field at ``theta`` into ``state.rate``, R into ``state.root``."""
     gradients_of, products_of = oracle.gradients, oracle.products
     sums_of, averages_of = entry(batches), averages(batches)
@@ -161,7 +100,7 @@ def _field(oracle: DeviceOracle, batches: int) -> Any:
 @cache
 def _flow(oracle: DeviceOracle, batches: int) -> Any:
     """Device function: a flow over one piece, :func:`stepbias.kernels.trajectory.advance_flow`; ``which`` is 1 for the reported flow, 2 for the coarser."""
-    evaluate = _field(oracle, batches)
+    evaluate = field(oracle, batches)
 
     @device_function
     def advance(
@@ -316,74 +255,6 @@ def record_kernel(oracle: DeviceOracle, batches: int, flow: bool) -> Any:
                 out[(n + 1) * part + i] = state.high[which * part + i]
 
     return record
-
-
-@cache
-def field_kernel(oracle: DeviceOracle, batches: int) -> Any:
-    """Kernel: the field at step n and ``theta0`` into ``state.rate``; M, V and the two lag sums stay in ``state``."""
-    evaluate = _field(oracle, batches)
-
-    @cuda.jit
-    def field(rules, groups, lane_data, dim, n, factors, theta0, data, extra, state):
-        lane = cuda.grid(1)
-        lanes = lane_data.h.size
-        if lane < lanes:
-            r = groups.rule[lane_data.group[lane]]
-            evaluate(
-                rules, r, n, False, factors, lane, lanes, dim, lane_data.h[lane],
-                theta0, data, extra, state,
-            )  # fmt: skip
-
-    return field
-
-
-@cache
-def gradients_kernel(oracle: DeviceOracle) -> Any:
-    """Kernel: the gradients of all batches at ``theta0``."""
-    gradients_of = oracle.gradients
-
-    @cuda.jit
-    def gradients(rules, groups, lane_data, dim, theta0, data, extra, state):
-        lane = cuda.grid(1)
-        lanes = lane_data.h.size
-        if lane < lanes:
-            gradients_of(lane, lanes, dim, theta0, data, extra, state.gradients)
-
-    return gradients
-
-
-@cache
-def sums_kernel(batches: int) -> Any:
-    """Kernel: the sums of every entry at step n, one thread an entry (component, lane)."""
-    sums_of = entry(batches)
-
-    @cuda.jit
-    def memory_sums(rules, groups, lane_data, dim, n, factors, state):
-        i = cuda.grid(1)
-        lanes = lane_data.h.size
-        if i < dim * lanes:
-            r = groups.rule[lane_data.group[i % lanes]]
-            sums_of(rules, r, n, False, factors, i, dim * lanes, state.gradients, state)
-
-    return memory_sums
-
-
-@cache
-def products_kernel(oracle: DeviceOracle) -> Any:
-    """Kernel: the Hessian-vector products of the lag vectors, after the gradients at the same ``theta0``."""
-    products_of = oracle.products
-
-    @cuda.jit
-    def products(rules, groups, lane_data, dim, theta0, data, extra, state):
-        lane = cuda.grid(1)
-        lanes = lane_data.h.size
-        if lane < lanes:
-            products_of(
-                lane, lanes, dim, theta0, data, extra,
-                state.mean_lag, state.square_lag, state.first, state.second,
-            )  # fmt: skip
-
-    return products
 
 
 @cache

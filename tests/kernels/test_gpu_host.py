@@ -10,7 +10,7 @@ import pytest
 
 import stepbias as sb
 from stepbias.kernels.blocks import prepare
-from stepbias.kernels.gpu import device, losses, run
+from stepbias.kernels.gpu import device, layout, losses, run
 from stepbias.kernels.measure import resolution
 from stepbias.theory.variants import STATEMENT
 from stepbias.verify import runner
@@ -96,12 +96,12 @@ def test_what_lack_of_memory_looks_like(error: Exception, full: bool) -> None:
 
 def test_a_launch_without_room_is_halved_and_other_errors_pass(hosted: pytest.MonkeyPatch) -> None:
     ensemble = prepare(ADAM, LOSS, np.tile(START, (5, 1)), 0.1, 4, None, "cpu")
-    launch = run.plan(ensemble, ensemble.h[None], [4], [resolution(4)], STATEMENT)
+    launch = layout.plan(ensemble, ensemble.h[None], [4], [resolution(4)], STATEMENT)
     sizes: list[int] = []
     released: list[int] = []
     hosted.setattr(device, "release", lambda: released.append(len(sizes)))
 
-    def work(block: run.Block) -> None:
+    def work(block: layout.Block) -> None:
         sizes.append(block.count)
         if len(sizes) == 1:
             raise RuntimeError("CUDA_ERROR_OUT_OF_MEMORY: local memory")
@@ -109,7 +109,7 @@ def test_a_launch_without_room_is_halved_and_other_errors_pass(hosted: pytest.Mo
             raise RuntimeError("CUDA_ERROR_ILLEGAL_ADDRESS")
 
     with pytest.raises(RuntimeError, match="ILLEGAL_ADDRESS"):
-        run.blocks(ensemble, launch, 0, work)
+        layout.blocks(ensemble, launch, 0, work)
     assert sizes == [5, 3, 2]
     assert released == [1]
 
@@ -131,9 +131,9 @@ def test_tables_are_counted_before_they_are_made(monkeypatch: pytest.MonkeyPatch
     def require_memory(*given: Any) -> None:
         asked.append(given)
 
-    monkeypatch.setattr(run, "require_memory", require_memory)
+    monkeypatch.setattr(layout, "require_memory", require_memory)
     ensemble = prepare(ADAM, LOSS, np.tile(START, (3, 1)), 0.1, 4, rows, "cpu")
-    launch = run.plan(ensemble, ensemble.h[None], [4], [resolution(4)], STATEMENT)
+    launch = layout.plan(ensemble, ensemble.h[None], [4], [resolution(4)], STATEMENT)
     ((name, value, doubles, what),) = asked
     assert (name, value, what) == ("steps", 4, "the tables of 3 rules")
     assert (

@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 
 import stepbias as sb
-from stepbias.kernels.gpu import device, run
+from stepbias.kernels.gpu import device, layout
 from stepbias.theory.variants import STATEMENT, Variant
 from tests.parity import cases, comparisons, streams
 
@@ -96,7 +96,7 @@ def test_blocks_of_lanes_give_the_same_bits(monkeypatch: pytest.MonkeyPatch) -> 
     case = _many("per problem")
     expected = sb.flow(*case.trajectory, device="cuda")
     launches: list[int] = []
-    begin = run._block
+    begin = layout._block
 
     def begun(ensemble: Any, given: Any, launch: Any, lanes: slice, *rest: Any) -> Any:
         launches.append(lanes.stop - lanes.start)
@@ -104,7 +104,7 @@ def test_blocks_of_lanes_give_the_same_bits(monkeypatch: pytest.MonkeyPatch) -> 
             raise MemoryError("refused")
         return begin(ensemble, given, launch, lanes, *rest)
 
-    monkeypatch.setattr(run, "_block", begun)
+    monkeypatch.setattr(layout, "_block", begun)
     np.testing.assert_array_equal(sb.flow(*case.trajectory, device="cuda"), expected)
     assert launches == [PROBLEMS, (PROBLEMS + 1) // 2, PROBLEMS // 2]
 

@@ -13,7 +13,7 @@ import pytest
 from numpy.typing import NDArray
 
 import stepbias as sb
-from stepbias.kernels.gpu import device, run
+from stepbias.kernels.gpu import device, layout, run
 from tests.parity.cases import LOSSES, Case, loss_case, rule_case
 
 Floats = NDArray[np.float64]
@@ -70,7 +70,7 @@ class Log:
         self.sizes: list[int] = [0]
         self.requests = 0
         self._refused = refused
-        begin, upload = run._block, device.upload
+        begin, upload = layout._block, device.upload
 
         def begun(ensemble: Any, given: Any, launch: Any, lanes: slice, *rest: Any) -> Any:
             self.lanes.append(lanes.stop - lanes.start)
@@ -85,7 +85,7 @@ class Log:
             self._count(8 * int(np.prod(shape)))
             return upload(np.zeros(shape))
 
-        monkeypatch.setattr(run, "_block", begun)
+        monkeypatch.setattr(layout, "_block", begun)
         monkeypatch.setattr(device, "upload", uploaded)
         monkeypatch.setattr(device, "zeros", zeroed)
 
@@ -152,14 +152,14 @@ def test_blocks_that_are_done_stay_done(name: str, monkeypatch: pytest.MonkeyPat
 def test_one_problem_that_does_not_fit(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
     lanes, compute = RUNS[name]
     case = rule_case("per problem", "explicit per problem", PROBLEMS)
-    begin, tried = run._block, []
+    begin, tried = layout._block, []
 
     def refused(ensemble: Any, given: Any, launch: Any, chosen: slice, *rest: Any) -> Any:
         tried.append(chosen.stop - chosen.start)
         begin(ensemble, given, launch, chosen, *rest)
         raise MemoryError("no room")
 
-    monkeypatch.setattr(run, "_block", refused)
+    monkeypatch.setattr(layout, "_block", refused)
     message = r"^one problem needs more than \d+\.\d MiB on the device: no room$"
     with pytest.raises(MemoryError, match=message):
         compute(case)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from stepbias.kernels.gpu import run
+from stepbias.kernels.gpu import layout, run
 from stepbias.theory.variants import LEADING, STATEMENT, Variant
 from tests.parity import comparisons
 from tests.parity.cases import loss_case, rule_case
@@ -32,13 +32,13 @@ def test_every_result_of_a_lockstep_run(name: str, kind: str) -> None:
 def test_sweep(name: str, kind: str, monkeypatch: pytest.MonkeyPatch) -> None:
     variant, optimizer = VARIANTS[name]
     launches = []
-    launch = run.Block.launch
+    launch = layout.Block.launch
 
-    def counted(block: run.Block, *arguments: object, **options: int) -> None:
+    def counted(block: layout.Block, *arguments: object, **options: int) -> None:
         launches.append(block.count)
         launch(block, *arguments, **options)
 
-    monkeypatch.setattr(run.Block, "launch", counted)
+    monkeypatch.setattr(layout.Block, "launch", counted)
     case = rule_case(optimizer, "explicit per problem")
     comparisons.sweeps(case, variant, kind)
     # All step counts at once; then the drift along the iterates at the finest.
