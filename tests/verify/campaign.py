@@ -9,9 +9,11 @@ import numpy as np
 import pytest
 
 from stepbias.theory.claim import Claim
-from stepbias.verify import cells, registry
+from stepbias.verify import cells, escalation, registry
 from stepbias.verify.cells import Cell, Plan
+from stepbias.verify.escalation import escalate
 from stepbias.verify.fit import OrderFit, Verdict, fit_order
+from stepbias.verify.problems import draw
 from stepbias.verify.summary import UnitResult
 
 TINY = Plan(
@@ -117,3 +119,12 @@ def nothing(cell: Cell) -> UnitResult:
 
 def some_cells(count: int, **changes: Any) -> list[Cell]:
     return [a_cell(index=i, key=i, count=3, **changes) for i in range(count)]
+
+
+def made(claim: Any, cell: Any) -> dict[str, Any]:
+    """The certificate of the cell's first draw."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(escalation, "_SECONDS", 0.3)
+        outcome = escalate(claim, cell, draw(cell).numbers[0])
+    assert outcome.certificate is not None, outcome.fit.explain()
+    return outcome.certificate
