@@ -25,7 +25,6 @@ from stepbias.verify.terminal import (
 )
 
 if TYPE_CHECKING:
-    from stepbias.theory.claim import Claim
     from stepbias.verify.report import Report
 
 Profile = Literal["quick", "standard", "thorough"]
@@ -86,15 +85,6 @@ def _stepbias(
 ) -> None:
     """Measure whether the modified equations of optimizers are right."""
     forgive_letters()
-
-
-def _one_claim(name: str) -> Claim:
-    from stepbias.verify.registry import find
-
-    chosen = find(name)
-    if len(chosen) != 1:
-        raise ValueError(f"CLAIM = {name!r} names {len(chosen)} claims; accepted: the id of one")
-    return chosen[0]
 
 
 @app.command()
@@ -231,7 +221,9 @@ def replay(
 ) -> None:
     """Run one problem of a claim again and print all of it."""
     with usage():
-        _one_claim(claim)
+        from stepbias.verify.registry import find_one
+
+        find_one(claim)
     with running():
         from stepbias.verify import wording
         from stepbias.verify.report import Report
@@ -280,7 +272,9 @@ def instruments(
     Exit status 1 where the sound one does not confirm, a broken one does, or a fault that should act is seen on no problem.
     """
     with usage():
-        _one_claim(claim)
+        from stepbias.verify.registry import find_trajectory_claim
+
+        find_trajectory_claim(claim)
     with running():
         from stepbias.verify.instruments import NothingShownError, run_faults
         from stepbias.verify.screen import fault_table
@@ -311,7 +305,9 @@ def search(
 ) -> None:
     """Search for a counter-example to a claim (exit status 1: one was found)."""
     with usage():
-        _one_claim(claim)
+        from stepbias.verify.registry import find_trajectory_claim
+
+        find_trajectory_claim(claim)
     with running():
         from stepbias.verify.search import search as search_for
 

@@ -295,7 +295,7 @@ def _last_iterate(problem: _Problem, steps: int) -> Any:
 
 def _command(claim: Claim, cell: Cell, number: int) -> str:
     code = (
-        "from stepbias.verify.escalation import escalate; from stepbias.verify.cells import Cell; from stepbias.verify.registry import find; "
-        f"print(escalate(find({claim.id!r})[0], {cell!r}, {number}).fit.explain())"
+        "from stepbias.verify.escalation import escalate; from stepbias.verify.cells import Cell; from stepbias.verify.registry import find_trajectory_claim; "
+        f"print(escalate(find_trajectory_claim({claim.id!r}), {cell!r}, {number}).fit.explain())"
     )
     return f"python -c {shlex.quote(code)}"

@@ -31,7 +31,7 @@ from stepbias.theory.variants import LEADING, STATEMENT, Variant
 from stepbias.verify.cells import Cell, cell_key
 from stepbias.verify.fit import DELTA, OrderFit, Verdict, fit_orders
 from stepbias.verify.problems import draw
-from stepbias.verify.registry import find
+from stepbias.verify.registry import find_trajectory_claim
 from stepbias.verify.relabelling import sweep_cell
 from stepbias.verify.summary import UnitResult
 from stepbias.verify.sweep import Sweep, step_ladder
@@ -135,9 +135,9 @@ def _taken(wrong: Sweep, truth: Sweep) -> Floats:
 def _label(
     cell: Cell, name: str, delta: float, found: Sweep, visible: NDArray[np.bool_]
 ) -> Iterator[Judged]:
-    claim = find(
+    claim = find_trajectory_claim(
         f"{cell.algorithm}-{cell.place}/{'leading-field' if name == 'leading' else 'global-order'}"
-    )[0]
+    )
     unit = UnitResult(cell, vars(found))
     fits = fit_orders(
         found.h, found.error, claim.expected_order, claim.exact, found.floor, memory=found.memory

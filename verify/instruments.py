@@ -42,7 +42,7 @@ from stepbias.verify.cells import PROFILES, Cell
 from stepbias.verify.fit import DELTA
 from stepbias.verify.observe import observe
 from stepbias.verify.problems import SURVEY_STEPS, Draw, cells_of, draw
-from stepbias.verify.registry import find
+from stepbias.verify.registry import find_trajectory_claim
 from stepbias.verify.relabelling import copies
 from stepbias.verify.rows import Verdict
 from stepbias.verify.second_look import look_again
@@ -369,12 +369,7 @@ def run_faults(
     NothingShownError
         If no admissible problem was drawn, or the sound instrument does not confirm.
     """
-    chosen = find(claim_id)
-    if len(chosen) != 1:
-        raise ValueError(
-            f"claim_id = {claim_id!r} names {len(chosen)} claims; accepted: the id of one"
-        )
-    claim = chosen[0]
+    claim = find_trajectory_claim(claim_id)
     choice("profile", profile, tuple(PROFILES))
     whole("seed", seed, 0, 2**63 - 1)
     count = thread_count() if workers is None else whole("workers", workers, 1)

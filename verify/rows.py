@@ -70,6 +70,7 @@ class Row:
     coefficient: dict[str, int] = field(default_factory=dict)
     mutants: list[MutantRow] = field(default_factory=list)
     certificate: dict[str, Any] = field(default_factory=dict)
+    points: dict[str, Any] = field(default_factory=dict)
     law: str = ""
 
     def as_dict(self) -> dict[str, Any]:

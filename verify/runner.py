@@ -16,18 +16,22 @@ from stepbias.kernels.gpu.device import name as device_name
 from stepbias.kernels.gpu.device import require, simulated
 from stepbias.theory.checks import choice, whole
 from stepbias.theory.claim import Claim
+from stepbias.theory.statement import Statement
 from stepbias.theory.variants import STATEMENT, Variant
 from stepbias.verify.cells import PROFILES, Cell
 from stepbias.verify.certificate import brief, save
+from stepbias.verify.experiments import measure
 from stepbias.verify.mutants import mutant_row
 from stepbias.verify.observe import observe
 from stepbias.verify.problems import cells_of, draw
-from stepbias.verify.registry import find
+from stepbias.verify.registry import find, find_one
 from stepbias.verify.relabelling import shifts
 from stepbias.verify.report import Report, environment
 from stepbias.verify.resolution import responses
 from stepbias.verify.rows import Row
+from stepbias.verify.samples import Samples, Setting
 from stepbias.verify.second_look import look_again
+from stepbias.verify.statements import judge, mutant_of, settle, summarise_statement
 from stepbias.verify.store import Arrays, Store, source_hash
 from stepbias.verify.summary import UnitResult, summarise
 from stepbias.verify.together import judge_together
@@ -73,6 +77,42 @@ class Unit:
         losses = 1e5 if c.kind == "regression" else 1e3
         return (sums + losses) * c.count * sum(c.steps)
 
+    def run(self, device: str) -> Arrays:
+        """Measure the cell."""
+        return run_unit(self, device)
+
+
+# In the unit of :attr:`Unit.cost`: a second or two.
+_EXPERIMENT_COST = 1e9
+
+
+@dataclass(frozen=True)
+class Experiment:
+    """The experiment of a statement, for one variant."""
+
+    claim: Statement
+    variant: str
+    setting: Setting
+
+    @property
+    def key(self) -> str:
+        """Name in the store."""
+        return f"{self.claim.id}-{self.variant.replace(' ', '')}"
+
+    @property
+    def cost(self) -> float:
+        """Rough relative time."""
+        return _EXPERIMENT_COST
+
+    def run(self, device: str) -> Arrays:
+        """Measure the problems."""
+        started = time.perf_counter()
+        arrays: Arrays = measure(self.claim, self.variant, self.setting).arrays()
+        return arrays | {"seconds": np.array([time.perf_counter() - started])}
+
+
+AnyUnit = Unit | Experiment
+
 
 def run_unit(unit: Unit, device: str = "cpu") -> Arrays:
     """Draw the cell's problems and measure them; plain arrays, so that they can be stored.
@@ -110,7 +150,7 @@ def run_unit(unit: Unit, device: str = "cpu") -> Arrays:
 
 
 def _execute(
-    units: Sequence[Unit], store: Store, workers: int, device: str, progress: Progress | None
+    units: Sequence[AnyUnit], store: Store, workers: int, device: str, progress: Progress | None
 ) -> dict[str, Arrays]:
     """Arrays of every unit, from the store or computed; every finished unit is stored at once."""
     results: dict[str, Arrays] = {}
@@ -129,9 +169,9 @@ def _execute(
         if progress is not None:
             progress(round(1000 * done / total) if todo else 1000, 1000, label)
 
-    def finish(unit: Unit) -> Arrays:
+    def finish(unit: AnyUnit) -> Arrays:
         # stored by the thread that computed it: units that end while an interrupted run winds down are kept
-        arrays = run_unit(unit, device)
+        arrays = unit.run(device)
         if "missing" not in arrays:
             store.put(unit.key, arrays)
         return arrays
@@ -161,6 +201,26 @@ def _units(claim: Claim, profile: str, seed: int, mutants: bool) -> list[Unit]:
     if mutants:
         units += [Unit(claim, cell, v) for v in claim.wrong for cell in cells if cell.pooled]
     return units
+
+
+def _experiments(claim: Statement, setting: Setting, mutants: bool) -> list[Experiment]:
+    variants = (claim.variant, *(claim.wrong if mutants else ()))
+    return [Experiment(claim, variant, setting) for variant in variants]
+
+
+def _statement_row(
+    claim: Statement, setting: Setting, mutants: bool, found: dict[str, Arrays]
+) -> Row:
+    own, *wrong = _experiments(claim, setting, mutants)
+    stored = found[own.key]
+    samples = Samples.from_arrays(stored)
+    judged = settle(claim, judge(claim, samples), setting)
+    row = summarise_statement(claim, judged, float(stored["seconds"][0]))
+    row.mutants = [
+        mutant_of(claim, unit.variant, samples, Samples.from_arrays(found[unit.key]))
+        for unit in wrong
+    ]
+    return row
 
 
 def _results(
@@ -227,19 +287,30 @@ def run_claims(
         meta["device"] = f"cuda ({device_name()})"
         place = "-simulator" if simulated() else "-cuda"
     store = Store(out, f"{source_hash()}-{profile}-{seed}{place}")
-    units = [unit for claim in chosen for unit in _units(claim, profile, seed, mutants)]
+    setting = Setting(profile, seed, device)
+    units: list[AnyUnit] = []
+    for claim in chosen:
+        units += (
+            _units(claim, profile, seed, mutants)
+            if isinstance(claim, Claim)
+            else _experiments(claim, setting, mutants)
+        )
     found = _execute(units, store, measuring, device, progress)
+    on_trajectories = [claim for claim in chosen if isinstance(claim, Claim)]
     statements = {
         claim.id: _results(claim, cells_of(claim, profile, seed), claim.variant, found)
-        for claim in chosen
+        for claim in on_trajectories
     }
     again = f"stepbias replay {{claim}} --profile {profile} --seed {seed} --problem {{problem}}"
-    certificates = look_again([(c, statements[c.id]) for c in chosen], again, count)
+    certificates = look_again([(c, statements[c.id]) for c in on_trajectories], again, count)
     if out is not None:
         for made in certificates.values():
             save(made, out, made["number"])
     rows = []
     for claim in chosen:
+        if isinstance(claim, Statement):
+            rows.append(_statement_row(claim, setting, mutants, found))
+            continue
         cells, statement = cells_of(claim, profile, seed), statements[claim.id]
         row = summarise(claim, statement, seed)
         row.certificate = brief(certificates[claim.id]) if claim.id in certificates else {}
@@ -265,6 +336,17 @@ class NoSuchProblemError(ValueError):
     """A number outside the run, or whose cell found fewer admissible problems."""
 
 
+def _replay_statement(claim: Statement, setting: Setting) -> Row:
+    started = time.perf_counter()
+    samples = measure(claim, claim.variant, setting)
+    if not len(samples.numbers):
+        raise NoSuchProblemError(
+            f"problem = {setting.only}: the experiment has no such problem in profile {setting.profile!r}, or it was not admissible"
+        )
+    judged = settle(claim, judge(claim, samples), setting)
+    return summarise_statement(claim, judged, time.perf_counter() - started)
+
+
 def replay(claim_id: str, *, seed: int, problem: int, profile: str = "quick") -> Row:
     """Run one problem of a claim again, alone, and judge it alone.
 
@@ -281,14 +363,11 @@ def replay(claim_id: str, *, seed: int, problem: int, profile: str = "quick") ->
     ValueError
         For an unknown claim or a number outside the run.
     """
-    chosen = find(claim_id)
-    if len(chosen) != 1:
-        raise ValueError(
-            f"CLAIM = {claim_id!r} names {len(chosen)} claims; accepted: the id of one"
-        )
-    claim = chosen[0]
+    claim = find_one(claim_id)
     choice("profile", profile, tuple(PROFILES))
     whole("seed", seed, 0, 2**63 - 1)
+    if isinstance(claim, Statement):
+        return _replay_statement(claim, Setting(profile, seed, only=whole("problem", problem, 0)))
     cells = [cell for cell in cells_of(claim, profile, seed) if cell.pooled]
     last = sum(cell.count for cell in cells) - 1
     if whole("problem", problem, 0) > last:

@@ -36,7 +36,7 @@ from stepbias.verify.escalation import escalate
 from stepbias.verify.fit import OrderFit
 from stepbias.verify.observe import observe
 from stepbias.verify.problems import cells_of, draw
-from stepbias.verify.registry import find
+from stepbias.verify.registry import find_trajectory_claim
 from stepbias.verify.report import environment, plain
 from stepbias.verify.summary import UnitResult
 from stepbias.verify.sweep import step_ladder
@@ -281,12 +281,7 @@ def search(
     ValueError, TypeError
         For an unknown claim or a number out of range.
     """
-    chosen = find(claim_id)
-    if len(chosen) != 1:
-        raise ValueError(
-            f"CLAIM = {claim_id!r} names {len(chosen)} claims; accepted: the id of one"
-        )
-    claim = chosen[0]
+    claim = find_trajectory_claim(claim_id)
     count = whole("examples", examples, 1)
     result = SearchResult(claim.id, whole("seed", seed, 0, 2**63 - 1), count)
     folder = None if out is None else Path(out)
@@ -317,7 +312,7 @@ def repeat(claim_id: str, cell: Mapping[str, Any], number: int) -> OrderFit:
     ValueError
         Where the cell has no such admissible draw.
     """
-    (claim,) = find(claim_id)
+    claim = find_trajectory_claim(claim_id)
     fits, numbers, _ = measure_cell(claim, Cell(**{**cell, "steps": tuple(cell["steps"])}))
     if number not in numbers:
         raise ValueError(f"number = {number}; accepted: the cell's admissible draws {numbers}")

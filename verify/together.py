@@ -12,6 +12,9 @@ from stepbias.verify.fit import DELTA
 from stepbias.verify.pooling import SIGN_TEST_CELLS
 from stepbias.verify.rows import Row
 
+# No order is read more finely than this from a handful of steps.
+FINEST = 1e-3
+
 
 def wrong_side(medians: NDArray[np.floating[Any]], expected: float, exact: bool) -> float:
     """p-value of the hypothesis that the order lies on the wrong side of expected - 0.1 (or, if ``exact``, of expected + 0.1).
@@ -26,21 +29,24 @@ def wrong_side(medians: NDArray[np.floating[Any]], expected: float, exact: bool)
     Returns
     -------
     float
-        Of the sign test for their median, and of Student's for the mean where there are fewer than 13 (unless they are all equal, when it would see no
-        chance at all); twice the one-sided value, as for the ends of a two-sided interval. 1 for fewer than two.
+        Of the sign test for their median, and of Student's for the mean where there are fewer than 13, their scatter taken to be at least `FINEST` (equal
+        orders would leave no chance at all); twice the one-sided value, as for the ends of a two-sided interval. 1 for fewer than two.
     """
     from scipy import stats
 
     limits = [(expected - DELTA, "greater"), (expected + DELTA, "less")][: 2 if exact else 1]
     if len(medians) < 2:
         return 1.0
-    equal = np.ptp(medians) == 0.0
-    found = [
-        float(stats.quantile_test(medians, q=limit, p=0.5, alternative=side).pvalue)
-        if len(medians) >= SIGN_TEST_CELLS or equal
-        else float(stats.ttest_1samp(medians, limit, alternative=side).pvalue)
-        for limit, side in limits
-    ]
+    if len(medians) >= SIGN_TEST_CELLS:
+        found = [
+            float(stats.quantile_test(medians, q=limit, p=0.5, alternative=side).pvalue)
+            for limit, side in limits
+        ]
+        return min(1.0, 2.0 * max(found))
+    error = max(float(np.std(medians, ddof=1)), FINEST) / np.sqrt(len(medians))
+    signs = {"greater": 1.0, "less": -1.0}
+    away = [signs[side] * (float(np.mean(medians)) - limit) / error for limit, side in limits]
+    found = [float(stats.t.sf(one, len(medians) - 1)) for one in away]
     return min(1.0, 2.0 * max(found))
 
 

@@ -62,6 +62,9 @@ class Library:
     def find(self, ids: list[str] | str | None) -> list[FakeClaim]:
         return [FakeClaim(name) for name in ([ids] if isinstance(ids, str) else ids or ["a", "b"])]
 
+    def find_one(self, name: str) -> FakeClaim:
+        return self.find(name)[0]
+
     def claims(self) -> list[FakeClaim]:
         return [FakeClaim("adam/global-order"), FakeClaim("slip/table-1", slip=True)]
 
@@ -74,6 +77,7 @@ def library(report: Report, monkeypatch: pytest.MonkeyPatch) -> Library:
     runner.run_claims, runner.replay = made.run_claims, made.replay  # type: ignore[attr-defined]
     runner.NoSuchProblemError = NoSuchProblemError  # type: ignore[attr-defined]
     registry.claims, registry.find = made.claims, made.find  # type: ignore[attr-defined]
+    registry.find_one = registry.find_trajectory_claim = made.find_one  # type: ignore[attr-defined]
     monkeypatch.setitem(sys.modules, "stepbias.verify.runner", runner)
     monkeypatch.setitem(sys.modules, "stepbias.verify.registry", registry)
     return made
@@ -175,7 +179,8 @@ def test_what_the_library_refuses_is_one_line_and_status_2(
     def refuse(_: object) -> None:
         raise kind("ids: got 'x',\n accepts 'a'")
 
-    monkeypatch.setattr(sys.modules["stepbias.verify.registry"], "find", refuse)
+    for name in ("find", "find_one", "find_trajectory_claim"):
+        monkeypatch.setattr(sys.modules["stepbias.verify.registry"], name, refuse)
     for command in ("verify x", "search x", "instruments x", "replay x --seed 1 --problem 0"):
         result = call(*command.split())
         assert result.exit_code == 2

@@ -9,13 +9,14 @@ import numpy as np
 import pytest
 
 from stepbias.kernels.loss import Loss
+from stepbias.theory import dropped_claims
 from stepbias.verify import crossings
 from stepbias.verify import observe as observe_module
 from stepbias.verify.cells import Cell
 from stepbias.verify.dropped_problems import CROSSING, KINKED, crossing_violations, ensemble
 from stepbias.verify.observe import resolving_step
 from stepbias.verify.problems import cells_of, draw, losses_of, starts
-from stepbias.verify.registry import find
+from stepbias.verify.registry import find_trajectory_claim
 from stepbias.verify.sweep import Sweep
 
 T = 0.5
@@ -46,10 +47,10 @@ def test_every_reason(signals: tuple[np.ndarray, ...], reason: str) -> None:
 
 
 @pytest.mark.parametrize(
-    "claim", [c for c in find(None) if c.problems in CROSSING], ids=lambda c: str(c.id)
+    "claim", [c for c in dropped_claims.CLAIMS if c.problems in CROSSING], ids=lambda c: str(c.id)
 )
 def test_admissible_draws_cross_and_keep_their_numbers(claim: object) -> None:
-    (chosen,) = find(claim.id)  # type: ignore[attr-defined]
+    chosen = find_trajectory_claim(claim.id)  # type: ignore[attr-defined]
     cell = cells_of(chosen, "quick", 0)[0]
     drawn = draw(cell)
     # clean layers are rare: a cell may run out of draws
@@ -68,7 +69,7 @@ def test_admissible_draws_cross_and_keep_their_numbers(claim: object) -> None:
 
 
 def test_a_kinked_loss_is_its_smooth_family_and_one_unit() -> None:
-    (claim,) = find("adam-inside/kink-abs")
+    claim = find_trajectory_claim("adam-inside/kink-abs")
     cell = cells_of(claim, "quick", 0)[0]
     loss = ensemble(cell, 3)
     offset, amplitude, weight = loss.source.draw(np.arange(3))  # type: ignore[attr-defined]
@@ -95,7 +96,7 @@ def test_own_curvature_is_that_of_the_component_that_changes_sign() -> None:
 
 
 def test_crossings_with_a_negative_second_derivative_are_excluded_on_request() -> None:
-    (claim,) = find("adam-inside/eps-to-zero")
+    claim = find_trajectory_claim("adam-inside/eps-to-zero")
     cell = cells_of(claim, "quick", 0)[0]
     loss, theta0 = ensemble(cell, 512), starts(cell.key, 0, 512, cell.dim)
     given = (cell.survey_optimizer(), loss, theta0, cell.horizon, 256, False)
@@ -110,7 +111,7 @@ def test_crossings_with_a_negative_second_derivative_are_excluded_on_request() -
 
 def test_the_survey_of_a_full_batch_has_no_memory() -> None:
     # a memory of 33 of the survey's 256 steps would put the crossings elsewhere, or nowhere
-    (claim,) = find("adam-inside/kink-abs")
+    claim = find_trajectory_claim("adam-inside/kink-abs")
     cell = cells_of(claim, "quick", 0)[3]
     loss, theta0 = ensemble(cell, 512).select(np.arange(512)), starts(cell.key, 0, 512, cell.dim)
     short = crossing_violations(cell, loss, theta0, 256)
@@ -149,7 +150,7 @@ def test_observed_resolving_steps_are_those_of_the_distances(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     # distances h F(h / sqrt(epsilon)), F(x) = x / (x + c), with a known relative error of 1e-4: the engine is replaced, the observable is not
-    (claim,) = find("adam-inside/eps-to-zero")
+    claim = find_trajectory_claim("adam-inside/eps-to-zero")
     cell = cells_of(claim, "quick", 0)[0]
     centre = np.array([[0.05], [0.1]])
 
@@ -192,7 +193,7 @@ def test_kinks_and_changes_of_sign_are_integrated_by_their_own_methods(
 
     monkeypatch.setattr(observe_module, "sweep_cell", record)
     for name in ("adam-inside/kink-abs", "adam-outside/sign-change", "adam-outside/no-sign-change"):
-        (claim,) = find(name)
+        claim = find_trajectory_claim(name)
         cell = cells_of(claim, "quick", 0)[0]
         observe_module.observe(claim, cell, None, np.zeros((1, 3)), (512,))  # type: ignore[arg-type]
     assert seen["kink-abs"] == observe_module.kink_method(512)

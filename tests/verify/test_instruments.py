@@ -26,7 +26,7 @@ from stepbias.verify.integrity import claim_failure, failures
 from stepbias.verify.observe import SCALES, observe
 from stepbias.verify.orders import measure_order
 from stepbias.verify.problems import Draw, cells_of, draw
-from stepbias.verify.registry import find
+from stepbias.verify.registry import find_trajectory_claim
 from stepbias.verify.rows import Verdict
 from stepbias.verify.summary import UnitResult, summarise
 from stepbias.verify.sweep import sweep
@@ -78,7 +78,7 @@ def test_the_instrument_says_what_is_wrong_with_it(
 ) -> None:
     use_tiny(monkeypatch)
     fault = next(fault for fault in FAULTS if fault.name == name)
-    claim = find(CLAIM)[0]
+    claim = find_trajectory_claim(CLAIM)
     cells = cells_of(claim, "quick", 0)[:6]
     units = [measure_fault(claim, c, draw(c), fault) for c in cells]
     reason = claim_failure([unit.arrays for unit in units])
@@ -92,7 +92,7 @@ def test_one_failing_problem_keeps_a_claim_from_being_confirmed(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     use_tiny(monkeypatch)
-    claim = find(CLAIM)[0]
+    claim = find_trajectory_claim(CLAIM)
     cells = cells_of(claim, "quick", 0)
     units = [measure_fault(claim, c, draw(c), None) for c in cells]
     assert summarise(claim, units, 0).verdict == "confirmed"
@@ -212,7 +212,7 @@ def test_local_defects_are_what_a_local_claim_is_judged_on(local_rows: dict[str,
 @pytest.mark.parametrize("name", ["adam-inside/local-defect", "adam-outside/sign-change"])
 @pytest.mark.parametrize("fault", [None, FAULTS[0]], ids=["sound", "euler"])
 def test_faults_are_measured_as_the_claim_asks(name: str, fault: Fault | None) -> None:
-    claim = find(name)[0]
+    claim = find_trajectory_claim(name)
     cell = next(c for c in cells_of(claim, "quick", 0) if c.pooled)
     cell = replace(cell, count=1, steps=cell.steps[:3])
     drawn = draw(cell)
@@ -224,7 +224,7 @@ def test_faults_are_measured_as_the_claim_asks(name: str, fault: Fault | None) -
 
 
 def test_a_resolving_step_is_measured_over_epsilon() -> None:
-    claim = find("adam-inside/eps-to-zero")[0]
+    claim = find_trajectory_claim("adam-inside/eps-to-zero")
     cell = replace(cells_of(claim, "quick", 0)[0], count=1)
     drawn = draw(cell)
     for fault in (None, FAULTS[0]):
@@ -236,7 +236,7 @@ def test_a_claim_that_the_sound_instrument_does_not_confirm_is_told(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     use_tiny(monkeypatch)
-    claim = find("adam-inside/leading-field")[0]
+    claim = find_trajectory_claim("adam-inside/leading-field")
     use_claims(monkeypatch, replace(claim, expected_order=2.0, exact=False))
     result = CliRunner().invoke(app, ["instruments", claim.id])
     assert result.exit_code == 1
@@ -275,7 +275,7 @@ def test_without_problems_nothing_is_shown(monkeypatch: pytest.MonkeyPatch) -> N
     ],
 )
 def test_why_a_fault_is_not_seen(name: str, claim_id: str, told: str) -> None:
-    claim = find(claim_id)[0]
+    claim = find_trajectory_claim(claim_id)
     fault = next(fault for fault in FAULTS if fault.name == name)
     cells = [c for c in cells_of(claim, "quick", 0) if c.pooled]
     cell = next((c for c in cells if c.batches > 1), cells[0])
@@ -331,7 +331,7 @@ def test_the_command_fails_where_a_broken_instrument_confirms_or_is_not_tested(
 
 def test_a_fault_of_the_largest_defect_is_seen_though_the_end_point_stays() -> None:
     # a wrong first step shows in the largest defect, and not in that of the last step, which is what ``difference`` holds
-    claim = find("rmsprop-inside/local-defect")[0]
+    claim = find_trajectory_claim("rmsprop-inside/local-defect")
     h = np.array([[2.0**-8, 2.0**-11]])
     arrays = {"h": h, "error": h**3, "floor": 1e-16 * h, "difference": np.zeros((1, 2, 2))}
     sound = UnitResult(a_cell(), arrays)
@@ -343,8 +343,8 @@ def test_a_fault_of_the_largest_defect_is_seen_though_the_end_point_stays() -> N
 
 def test_a_fault_of_the_claimed_order_is_visible_nowhere() -> None:
     # one batch late adds O(h) to an O(h) error: what a random schedule makes of it may look like less than O(h)
-    leading = find("rmsprop-inside/leading-field")[0]
-    theorem = find("rmsprop-inside/global-order")[0]
+    leading = find_trajectory_claim("rmsprop-inside/leading-field")
+    theorem = find_trajectory_claim("rmsprop-inside/global-order")
     fault = Fault("late schedule", "one batch late", late_schedule=True)
     h = np.array([[2.0**-8, 2.0**-11]])
     cell = a_cell(batches=3, schedule="iid")

@@ -26,7 +26,7 @@ from stepbias.verify.problems import (
     starts,
     starts_of,
 )
-from stepbias.verify.registry import find
+from stepbias.verify.registry import find_trajectory_claim
 from tests.verify.campaign import a_cell
 
 RANDOM = [c for c in CLAIMS if c.problems == "random" and not c.exact]
@@ -307,7 +307,7 @@ def test_the_law_names_every_value_that_occurs() -> None:
     assert "not pooled)" not in away.removeprefix(away[: away.index("excluded")])
     assert "over m copies" in text
     assert "over m copies" not in law([cell for cell in cells if cell.schedule != "iid"], 11)
-    (sign_change,) = find("adam-outside/sign-change")
+    sign_change = find_trajectory_claim("adam-outside/sign-change")
     assert "cross the dropped assumption" in law(cells_of(sign_change, "quick", 11), 11)
 
 

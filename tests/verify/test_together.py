@@ -32,12 +32,22 @@ def test_few_cells_have_student_s_test() -> None:
     assert wrong_side(orders[:1], 2.0, exact=False) == 1.0
 
 
-def test_equal_orders_are_judged_by_their_signs() -> None:
-    """Student's test would see no chance at all in them."""
+def test_equal_orders_leave_some_chance() -> None:
+    """As if they scattered by 1e-3: the p-value falls with their number and does not vanish."""
+    from scipy import stats
+
     for order, exact in ((1.95, True), (2.2, False)):
-        assert wrong_side(np.full(3, order), 2.0, exact=exact) == pytest.approx(2.0 * 2.0**-3)
+        distance = min(order - 1.9, abs(2.1 - order)) if exact else order - 1.9
+        found = [wrong_side(np.full(n, order), 2.0, exact=exact) for n in (2, 3, 6)]
+        expected = [2.0 * stats.t.sf(distance / 1e-3 * n**0.5, n - 1) for n in (2, 3, 6)]
+        assert found == pytest.approx(expected, rel=1e-6)
+        assert found[0] > found[1] > found[2] > 0.0
     assert wrong_side(np.full(3, 1.85), 2.0, exact=False) == 1.0
     assert wrong_side(np.full(3, 2.2), 2.0, exact=True) == 1.0
+    nearly = 2.0 + 1e-12 * np.arange(3)
+    assert wrong_side(nearly, 2.0, exact=True) == pytest.approx(
+        wrong_side(np.full(3, 2.0), 2.0, exact=True), rel=1e-6
+    )
 
 
 def test_holm_steps_down_and_stops(make_row: MakeRow) -> None:
