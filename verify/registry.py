@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 from difflib import get_close_matches
 
-from stepbias.theory import adam_claims, defect_claims, dropped_claims
+from stepbias.theory import adam_claims, defect_claims, dropped_claims, validity_claims
 from stepbias.theory.claim import Claim
 from stepbias.theory.statement import Statement
 
@@ -15,6 +15,7 @@ CLAIMS: tuple[AnyClaim, ...] = (
     *adam_claims.CLAIMS,
     *defect_claims.CLAIMS,
     *dropped_claims.CLAIMS,
+    *validity_claims.CLAIMS,
 )
 
 

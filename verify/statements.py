@@ -300,19 +300,29 @@ def _strata(judged: Judged) -> list[Stratum]:
     return found
 
 
+def _bends(claim: Statement, x: Floats, own: Floats, other: Floats, floor: Floats) -> bool:
+    """Whether a variant of an order claim moves the error, at the finest x where the move shows, by enough to bend the local slope.
+
+    As for the mutants of the trajectory claims: one that makes the error smaller bends the slope upwards, which only a two-sided claim can refute.
+    """
+    with np.errstate(invalid="ignore"):
+        shows = np.abs(other - own) > _VISIBLE * floor
+    if not shows.any():
+        return False
+    k = int(np.argmin(np.where(shows, x, np.inf)))
+    larger = other[k] - own[k] > 2.0 * DELTA * other[k]
+    smaller = claim.exact and own[k] - other[k] > 2.0 * DELTA * own[k]
+    return bool(larger or smaller)
+
+
 def _visible(claim: Statement, base: Samples, wrong: Samples) -> NDArray[np.bool_]:
     """On which problems a wrong variant moves what is measured by more than what is known to be wrong with it."""
     if claim.kind == "exact":
         return np.ones(len(wrong.numbers), dtype=np.bool_)
     if claim.kind == "order":
-        finest = np.array([int(np.nanargmin(row)) for row in wrong.x], dtype=np.int64)
-        row = np.arange(len(finest))
-        own, other = np.abs(base.error[row, finest]), np.abs(wrong.error[row, finest])
-        known = _VISIBLE * (base.floor[row, finest] + wrong.floor[row, finest])
-        # as for the mutants of the trajectory claims: a move along the error bends the slope unless it makes the error smaller
-        bends = (other - own > 2.0 * DELTA * other) & (other >= own)
-        seen: NDArray[np.bool_] = (np.abs(other - own) > known) & bends
-        return seen
+        return np.array([_bends(claim, *rows) for rows in zip(
+            base.x, np.abs(base.error), np.abs(wrong.error), base.floor + wrong.floor, strict=True
+        )])  # fmt: skip
     doubt = np.zeros(len(wrong.left))
     for one in (base, wrong):
         if claim.kind == "identity":
