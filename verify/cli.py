@@ -318,5 +318,46 @@ def search(
     raise typer.Exit(1 if result.found is not None else 0)
 
 
+@app.command()
+def figure(
+    name: Annotated[
+        str | None, typer.Argument(metavar="NAME", help="Which one (default: list them).")
+    ] = None,
+    out: Annotated[
+        Path | None,
+        typer.Option(
+            "--out",
+            "-o",
+            metavar="FILE",
+            help="SVG, PDF or PNG, by its suffix (default: NAME.svg).",
+        ),
+    ] = None,
+    every: Annotated[bool, typer.Option("--list", help="List the figures.")] = False,
+) -> None:
+    """Draw a figure of the papers from our own data."""
+    with usage():
+        from stepbias.verify import paper_figures
+
+        if name is None and out is not None and not every:
+            raise ValueError("NAME is missing; `stepbias figure` lists the figures")
+        if name is not None:
+            name = paper_figures.find(name).name
+            path = paper_figures.check_file(out or Path(f"{name}.svg"))
+    with running():
+        if name is None or every:
+            from rich.table import Table
+
+            table = Table(box=None, pad_edge=False, header_style="bold")
+            table.add_column("figure", no_wrap=True)
+            for column in ("source", "shows"):
+                table.add_column(column, overflow="fold")
+            for entry in paper_figures.FIGURES:
+                table.add_row(entry.name, entry.source, entry.shows)
+            console_on(sys.stdout).print(table)
+            return
+        paper_figures.write(paper_figures.draw(name), path, name)
+        typer.echo(path)
+
+
 if __name__ == "__main__":
     main()
