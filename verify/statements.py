@@ -253,7 +253,9 @@ def _resolution(claim: Statement, judged: Judged) -> dict[str, float]:
     if claim.kind == "inequality" and np.all(samples.right[kept] > 0.0):
         doubt = samples.uncertainty if samples.uncertainty.size else np.zeros(len(samples.left))
         certain = (samples.left - doubt)[kept] / samples.right[kept]
-        found.setdefault("the right side", float(max(1.0 - np.max(certain), 0.0)))
+        # a left side that is lost in its uncertainty would catch no right side, however small
+        closest = float(np.max(certain))
+        found.setdefault("the right side", max(1.0 - closest, 0.0) if closest > 0.0 else np.inf)
     return found
 
 
