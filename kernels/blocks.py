@@ -15,10 +15,17 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from stepbias.kernels.any_rule import AnyRule
 from stepbias.kernels.gpu.device import require
-from stepbias.kernels.rule import Rule, make_rule
+from stepbias.kernels.rule import make_rule
 from stepbias.theory.checks import real, whole
-from stepbias.theory.optimizers import AdamFamily, require_family
+from stepbias.theory.optimizer import Optimizer
+from stepbias.theory.optimizers import (
+    AnyOptimizer,
+    decay_of,
+    parameter_names,
+    require_optimizer,
+)
 from stepbias.theory.schedules import resolve
 
 Floats = NDArray[np.float64]
@@ -29,7 +36,6 @@ Integers = NDArray[np.int64]
 _ENTRIES = 256
 # Fewer lanes than this leave the loops over lanes unvectorised: not worth splitting a block for another thread.
 _LANES = 32
-_PARAMETERS = ("beta", "rho", "eps", "eps_root")
 
 
 def thread_count() -> int:
@@ -53,11 +59,11 @@ class Ensemble:
     ``single`` tells that the user passed one problem without a leading axis.
     """
 
-    optimizer: AdamFamily
+    optimizer: AnyOptimizer
     loss: Any
     theta0: Floats  # (B, p)
     h: Floats  # (B,)
-    parameters: Floats  # (B, 4): beta, rho, eps, eps_root
+    parameters: Floats  # (B, k) in the order of `parameter_names`; the Adam family's are beta, rho, eps, eps_root
     schedule: Integers  # (steps,) or (B, steps)
     single: bool
 
@@ -74,19 +80,35 @@ class Ensemble:
         """Step size of every (component, lane) of a block, (p, L)."""
         return np.repeat(self.h[piece][None], self.loss.dim, axis=0)
 
-    def rule(self, optimizer: AdamFamily, problem: int) -> Rule:
-        """Weight tables of ``optimizer`` on the schedule of ``problem``."""
+    @property
+    def decay(self) -> Floats:
+        """Factor by which the slowest memory of every problem shrinks in a step, (B,)."""
+        return np.broadcast_to(np.asarray(decay_of(self.optimizer)), self.problems)
+
+    @property
+    def eps(self) -> Floats:
+        """Constant outside the root, (B,); 0 for optimizers without one in that place."""
+        if isinstance(self.optimizer, Optimizer):
+            return np.zeros(self.problems)
+        return self.parameters[:, 2]
+
+    def rule(self, optimizer: AnyOptimizer, problem: int) -> Any:
+        """Tables of ``optimizer`` on the schedule of ``problem``: a `Rule`, or for a traced rule a `GroupedRule` or a `DenseRule`."""
         row = self.schedule if self.schedule.ndim == 1 else self.schedule[problem]
         return _rule(optimizer, row, self.loss.batches, problem)
 
 
-def _rule(optimizer: AdamFamily, row: Integers, batches: int, problem: int) -> Rule:
-    beta, rho, eps, eps_root = (
-        float(value if np.ndim(value) == 0 else np.asarray(value)[problem])
-        for value in (getattr(optimizer, name) for name in _PARAMETERS)
-    )
+def _rule(optimizer: AnyOptimizer, row: Integers, batches: int, problem: int) -> AnyRule:
+    values = {
+        name: float(value if np.ndim(value) == 0 else np.asarray(value)[problem])
+        for name, value in ((n, getattr(optimizer, n)) for n in parameter_names(optimizer))
+    }
+    if isinstance(optimizer, Optimizer):
+        from stepbias.kernels.rule_tables import traced_rule  # SymPy: only for those who need it
+
+        return traced_rule(optimizer.rule, values, row, batches)
     return make_rule(
-        beta, rho, eps, eps_root, optimizer.bias_correction, np.ascontiguousarray(row), batches
+        **values, bias_correction=optimizer.bias_correction, batch=row, batches=batches
     )
 
 
@@ -105,13 +127,17 @@ def prepare(
     ``names`` is what the caller's user knows theta0 and steps as.
     """
     point, count_name = names
-    require_family(optimizer)
+    require_optimizer(optimizer)
     if not hasattr(loss, "source"):
         raise TypeError(
             f"loss = {loss!r} has type {type(loss).__name__}; accepted: a stepbias.Loss"
         )
     if not (isinstance(device, str) and device == "cpu"):
         require(device)
+        if isinstance(optimizer, Optimizer):
+            raise ValueError(
+                f"device = {device!r} with optimizer = {optimizer!r}; accepted: device 'cpu' (on a GPU only Adam and RMSProp run)"
+            )
     whole(count_name, steps, 0)
     start = real(point, theta0)
     if start.ndim not in (1, 2) or start.shape[-1] != loss.dim:
@@ -121,13 +147,17 @@ def prepare(
     step = real("h", h, "positive numbers, one or one per problem")
     if step.ndim > 1 or np.any(step <= 0.0):
         raise ValueError(f"h = {h!r}; accepted: a number > 0, or one per problem")
-    # The schedule, the weight tables of a rule and what is needed to fill them.
-    require_memory(
-        count_name, steps, int(steps) * (2 * loss.batches + 8), "the weights of all steps"
-    )
-    batch = resolve(schedule, loss.batches, steps)
+    if loss.batches == 1 and schedule is None and not isinstance(optimizer, Optimizer):
+        # One number, and tables that do not grow: a run may have any length.
+        batch = np.broadcast_to(np.int64(0), whole(count_name, steps, 0, 2**62))
+    else:
+        # The schedule, the weight tables of a rule and what is needed to fill them.
+        doubles = int(steps) * (2 * loss.batches + 8)
+        require_memory(count_name, steps, doubles, "the weights of all steps")
+        batch = resolve(schedule, loss.batches, steps)
     sizes = {point: start.shape[:-1], "h": step.shape, "schedule": batch.shape[:-1]}
-    sizes |= {name: np.shape(getattr(optimizer, name)) for name in _PARAMETERS}
+    parameters_given = parameter_names(optimizer)
+    sizes |= {name: np.shape(getattr(optimizer, name)) for name in parameters_given}
     if loss.problems is not None:
         sizes["loss.problems"] = (loss.problems,)
     given = {name: shape[0] for name, shape in sizes.items() if shape}
@@ -140,8 +170,9 @@ def prepare(
     parameters = np.stack(
         [
             np.broadcast_to(np.asarray(getattr(optimizer, n), dtype=np.float64), count)
-            for n in _PARAMETERS
-        ],
+            for n in parameters_given
+        ]
+        or [np.zeros(count)],
         1,
     )
     return Ensemble(

@@ -7,8 +7,9 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from stepbias.kernels.jit import inline, kernel
+from stepbias.kernels.jit import inline, inlined_kernel, kernel
 from stepbias.kernels.sums import SumState, averages, make_sum_state, memory_sums
+from stepbias.kernels.views import flat, rows, shaped
 from stepbias.theory import adam
 
 Floats = NDArray[np.float64]
@@ -44,24 +45,22 @@ def make_field_state(batches: int, dim: int, lanes: int) -> FieldState:
     )
 
 
-@kernel()
+@inlined_kernel
 def lagged_products(oracle_products, data, theta, state):
     """Hessian-vector products of the lag vectors, summed over batches into ``first[0]`` (2 L + Lbar) and ``second[0]`` (2 P + Pbar)."""
     m, p, lanes = state.gradients.shape
-    shape = (m, p, lanes)
     oracle_products(
         theta,
         data.ints,
         data.reals,
         data.work,
-        state.sums.mean_lag.reshape(shape),
-        state.sums.square_lag.reshape(shape),
+        shaped(state.sums.mean_lag, state.gradients),
+        shaped(state.sums.square_lag, state.gradients),
         state.first,
         state.second,
     )
     size = p * lanes
-    gradients = state.gradients.reshape((m, size))
-    first, second = state.first.reshape((m, size)), state.second.reshape((m, size))
+    gradients, first, second = rows(state.gradients), rows(state.first), rows(state.second)
     for i in range(size):
         second[0, i] *= gradients[0, i]
     for b in range(1, m):
@@ -70,27 +69,21 @@ def lagged_products(oracle_products, data, theta, state):
             second[0, i] += gradients[b, i] * second[b, i]
 
 
-@kernel()
+@inlined_kernel
 def evaluate_sums(oracle_gradients, oracle_products, data, rule, variant, n, theta, state):
     """Gradients, memory sums and products at step n: M and V in ``state.sums``, 2 L + Lbar and 2 P + Pbar in ``state.first[0]``, ``state.second[0]``."""
-    m, p, lanes = state.gradients.shape
     oracle_gradients(theta, data.ints, data.reals, data.work, state.gradients)
-    flat = state.gradients.reshape((m, p * lanes))
-    memory_sums(rule, n, variant[1], flat, variant[0], state.sums)
+    memory_sums(rule, n, variant[1], rows(state.gradients), variant[0], state.sums)
     lagged_products(oracle_products, data, theta, state)
 
 
-@kernel()
+@inlined_kernel
 def _combine(rule, factors, second_order, h, state, out):
     """R and the right-hand side from M, V and the two lag sums; all arrays flat over (component, lane)."""
-    root = state.root.reshape(out.shape[0])
+    root = flat(state.root)
     sums = state.sums
     if second_order:
-        m = state.first.shape[0]
-        first, second = (
-            state.first.reshape((m, out.shape[0]))[0],
-            state.second.reshape((m, out.shape[0]))[0],
-        )
+        first, second = flat(state.first), flat(state.second)  # the first row holds the sums
         for i in range(out.shape[0]):
             r = _root(sums.square[i], rule.eps_root)
             root[i] = r
@@ -130,13 +123,10 @@ def evaluate_field(oracle_gradients, oracle_products, data, rule, variant, n, th
         d theta / dt.
     """
     factors, _ = variant
-    m, p, lanes = state.gradients.shape
     second_order = factors[6] != 0.0
     if second_order:
         evaluate_sums(oracle_gradients, oracle_products, data, rule, variant, n, theta, state)
     else:
         oracle_gradients(theta, data.ints, data.reals, data.work, state.gradients)
-        averages(
-            rule, n, state.gradients.reshape((m, p * lanes)), state.sums.mean, state.sums.square
-        )
-    _combine(rule, factors, second_order, h.reshape(p * lanes), state, out.reshape(p * lanes))
+        averages(rule, n, rows(state.gradients), state.sums.mean, state.sums.square)
+    _combine(rule, factors, second_order, flat(h), state, flat(out))

@@ -8,8 +8,10 @@ from typing import TYPE_CHECKING, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
+from stepbias.kernels.any_rule import make_moments
 from stepbias.kernels.blocks import Ensemble, for_each_block
 from stepbias.kernels.field import Data
+from stepbias.kernels.limit import with_past
 from stepbias.kernels.trajectory import (
     CLASSICAL,
     HEUN,
@@ -19,7 +21,8 @@ from stepbias.kernels.trajectory import (
     make_watch,
     run_lockstep,
 )
-from stepbias.theory.optimizers import Adam, AdamFamily
+from stepbias.theory.optimizer import Optimizer
+from stepbias.theory.optimizers import Adam, AnyOptimizer
 from stepbias.theory.variants import STATEMENT, Variant
 
 if TYPE_CHECKING:
@@ -45,12 +48,17 @@ class Measurement:
 
 
 class Method(NamedTuple):
-    """How the reported flow is integrated, and the coarser flow that bounds its error."""
+    """How the reported flow is integrated, and the coarser flow that bounds its error.
+
+    ``stride`` pieces are one Runge-Kutta step once the field is the same on all of them: full batch, after the transients. The iterates are compared with the
+    flow at the ends of these steps. (On a GPU every piece is a step.)
+    """
 
     tableau: Tableau
     substeps: int
     coarse: Tableau
     coarse_substeps: int
+    stride: int = 1
 
 
 # From here on one classical step a piece is far more accurate than needed, and Heun's method of order 3 a cheap bound on its error.
@@ -68,9 +76,16 @@ def resolution(steps: int) -> Method:
     return Method(CLASSICAL, 1, HEUN, 1)
 
 
-def field_optimizer(optimizer: AdamFamily, variant: Variant) -> AdamFamily:
+def field_optimizer(optimizer: AnyOptimizer, variant: Variant) -> AnyOptimizer:
     """The optimizer whose sums a variant evaluates: the substitutions that change the tables."""
-    changed: AdamFamily = optimizer
+    if isinstance(optimizer, Optimizer):
+        if variant.of_adam_only:
+            raise ValueError(
+                f"variant = {variant.name} with optimizer = {optimizer!r}; accepted: factors on bias, memory and discretization, short_memory and limit "
+                f"({', '.join(variant.of_adam_only)}: Adam and RMSProp only)"
+            )
+        return optimizer
+    changed = optimizer
     if variant.swap_eps:
         changed = replace(changed, eps=changed.eps_root, eps_root=changed.eps)
     if variant.flip_bias_correction:
@@ -113,7 +128,9 @@ def measure(
         flow_ensemble = fault.flow_ensemble(ensemble)
         method = fault.method if method is None else method
     chosen = resolution(steps) if method is None else method
-    broken = (False, 0) if fault is None else (fault.single, int(fault.late_step))
+    flow_of = field_optimizer(ensemble.optimizer, variant)
+    flow_ensemble, ahead = with_past(flow_ensemble) if variant.limit else (flow_ensemble, 0)
+    single, late = (False, 0) if fault is None else (fault.single, int(fault.late_step))
     offset = 0.0 if fault is None else fault.start
     loss = ensemble.loss
     count = ensemble.problems
@@ -128,7 +145,6 @@ def measure(
         start=np.empty(count),
         grain=np.empty(count),
     )
-    flow_of = field_optimizer(ensemble.optimizer, variant)
     oracle = loss.source.oracle
     pointers = (oracle.gradient, oracle.gradients, oracle.products)
 
@@ -141,23 +157,24 @@ def measure(
         watch = make_watch(loss.dim, lanes)
         iterate_rule = ensemble.rule(ensemble.optimizer, first)
         same_tables = flow_of is ensemble.optimizer and flow_ensemble is ensemble
+        flow_rule = iterate_rule if same_tables else flow_ensemble.rule(flow_of, first)
         run_lockstep(
             pointers,
             Data(ints, reals, np.zeros(size)),
             iterate_rule,
-            iterate_rule if same_tables else flow_ensemble.rule(flow_of, first),
+            flow_rule,
             (variant.factors, variant.short_memory),
             ensemble.step_sizes(piece),
             steps,
             chosen,
             check,
             local,
-            broken,
+            (single, late - ahead),
             Position(start.copy(), np.zeros_like(start)),
             Position(flow_start.copy(), np.zeros_like(start)),
             Position(flow_start.copy(), np.zeros_like(start)),
-            np.zeros((3, loss.dim, lanes)),
-            make_flow_state(loss.batches, loss.dim, lanes),
+            make_moments(iterate_rule, loss.dim, lanes),
+            make_flow_state(flow_rule, loss.batches, loss.dim, lanes),
             watch,
         )
         for name in ("error", "solver", "distance", "root", "drift", "size", "start", "grain"):

@@ -25,6 +25,7 @@ import numpy as np
 from stepbias.kernels.bind import bind
 from stepbias.kernels.jit import contracted, inline, kernel, wide_vectors
 from stepbias.kernels.oracle import Oracle, compile_oracle
+from stepbias.kernels.views import flat
 from stepbias.theory import activations
 from stepbias.theory.activations import ABS, GAUSSIAN, LOG_COSH, RELU, SINE, SOFTPLUS, SQUARE, TANH
 
@@ -303,16 +304,14 @@ def _batch_gradient(batch, shape, theta, ints, reals, work, out, o):
 
 def _gradient(b, theta, ints, reals, work, out):
     shape = _shape(theta, ints)
-    _batch_gradient(
-        b, shape, theta.reshape(theta.size), ints, reals, work, out.reshape(out.size), _0
-    )
+    _batch_gradient(b, shape, flat(theta), ints, reals, work, flat(out), _0)
 
 
 def _gradients(theta, ints, reals, work, out):
     shape = _shape(theta, ints)
-    flat, target = theta.reshape(theta.size), out.reshape(out.size)
+    point, target = flat(theta), flat(out)
     for b in range(out.shape[0]):
-        _batch_gradient(b, shape, flat, ints, reals, work, target, _u(b) * _u(theta.size))
+        _batch_gradient(b, shape, point, ints, reals, work, target, _u(b) * _u(theta.size))
 
 
 @kernel()
@@ -333,18 +332,13 @@ def _product(shape, ints, reals, work, t, vector, out):
 
 def _products(theta, ints, reals, work, first, second, out_first, out_second):
     shape = _shape(theta, ints)
-    size = first.size
-    _product(
-        shape, ints, reals, work, _2 * shape.size, first.reshape(size), out_first.reshape(size)
-    )
-    _product(
-        shape, ints, reals, work, _3 * shape.size, second.reshape(size), out_second.reshape(size)
-    )
+    _product(shape, ints, reals, work, _2 * shape.size, flat(first), flat(out_first))
+    _product(shape, ints, reals, work, _3 * shape.size, flat(second), flat(out_second))
 
 
 def _value(b, theta, ints, reals, work, out):
     shape = _shape(theta, ints)
-    flat, half_decay = theta.reshape(theta.size), 0.5 * reals[reals.size - 1]
+    point, half_decay = flat(theta), 0.5 * reals[reals.size - 1]
     for i in range(out.size):
         out[i] = 0.0
     if half_decay != 0.0:
@@ -354,7 +348,7 @@ def _value(b, theta, ints, reals, work, out):
     for s in range(HEADER, HEADER + 4 * ints[2], 4):
         if ints[s + 1] == b:
             start, stop = _u(ints[s + 2]), _u(ints[s + 3])
-            _offsets(shape, flat, reals, work, start, stop)
+            _offsets(shape, point, reals, work, start, stop)
             _values(ints[s], shape, reals, work, start, stop)
             for u in range(start, stop):
                 for i in range(shape.lanes):

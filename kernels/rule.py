@@ -23,6 +23,10 @@ class Rule(NamedTuple):
     ``mean_weight[n, b]`` is w_b^(n), the sum of beta^(n-k) (1 - beta) over the steps k <= n with batch b, before bias correction; ``square_weight`` the
     same with rho. ``mean_power[i]`` is beta^i (1 - beta). ``mean_correction[n]`` is 1 / (1 - beta^(n+1)), or 1. From step ``settled`` on no U in memory
     depends on its step.
+
+    Per-step tables end at ``last``: a reader takes row ``min(n, last)``. For several batches that is the last step. For one batch the rows that a step
+    reads (its own and those of its window) are equal to the last bit from there on, so that a run of any length needs tables of three windows; see
+    :func:`table_length`.
     """
 
     beta: float
@@ -31,6 +35,7 @@ class Rule(NamedTuple):
     eps_root: float
     window: int
     settled: int
+    last: int
     batch: Integers
     mean_correction: Floats
     square_correction: Floats
@@ -70,6 +75,17 @@ def _settled(batches: int, bias_correction: bool, window: int, steps: int) -> in
     return 0 if bias_correction else min(2 * window, steps)
 
 
+def table_length(batches: int, memory: int, steps: int) -> int:
+    """Rows of the per-step tables, at most ``steps``.
+
+    One batch, memory W = :func:`memory_window`: from row 2 W on all tables are constant. Corrections are 1 / (1 - x) with x < 2^-60; a further age adds
+    less than 2^-54 of the sum of ages; and the recursion w <- fl(d w + (1 - d)) never falls, is within 2 u / (1 - d) of its limit after W steps
+    (u = 2^-53, half-ulp roundings of two operations, damped by d), and a step that does not raise w by one u leaves it fixed for good: at most
+    4 / (1 - d) < W / 10 rows later. A step reads one row before its window of W, so that rows 3 W + 1 and later give the same bits.
+    """
+    return steps if batches > 1 else min(steps, 3 * memory + 2)
+
+
 @kernel()
 def _class_weights(batch, decay, out):
     for n in range(out.shape[0]):
@@ -87,10 +103,15 @@ def make_rule(
     batch: Integers,
     batches: int,
 ) -> Rule:
-    """Tables for the steps 0 .. len(batch) - 1."""
-    steps = len(batch)
-    window = min(memory_window(beta, rho), steps)
-    mean_weight, square_weight = np.empty((2, steps, batches))
+    """Tables for the steps 0 .. len(batch) - 1.
+
+    ``batch`` may be a view of one repeated number; for one batch only its beginning is read.
+    """
+    steps, memory = len(batch), memory_window(beta, rho)
+    window = min(memory, steps)
+    rows = table_length(batches, memory, steps)
+    batch = np.ascontiguousarray(batch[:rows])
+    mean_weight, square_weight = np.empty((2, rows, batches))
     _class_weights(batch, beta, mean_weight)
     _class_weights(batch, rho, square_weight)
     age = np.arange(window + 1, dtype=np.float64)
@@ -101,13 +122,14 @@ def make_rule(
         eps_root=float(eps_root),
         window=window,
         settled=_settled(batches, bias_correction, window, steps),
+        last=rows - 1,
         batch=batch,
-        mean_correction=_corrections(beta, steps, bias_correction),
-        square_correction=_corrections(rho, steps, bias_correction),
+        mean_correction=_corrections(beta, rows, bias_correction),
+        square_correction=_corrections(rho, rows, bias_correction),
         mean_weight=mean_weight,
         square_weight=square_weight,
         mean_power=beta**age * (1.0 - beta),
         square_power=rho**age * (1.0 - rho),
-        mean_lag=_lags(beta, steps),
-        square_lag=_lags(rho, steps),
+        mean_lag=_lags(beta, rows),
+        square_lag=_lags(rho, rows),
     )

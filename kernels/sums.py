@@ -24,6 +24,7 @@ from stepbias.kernels.jit import (
     contracted,
     contracted_inline,
     inline,
+    inlined_kernel,
     kernel,
     wide_vectors,
 )
@@ -95,9 +96,10 @@ def make_sum_state(batches: int, size: int) -> SumState:
     )
 
 
-@kernel()
+@inlined_kernel
 def averages(rule, n, gradients, mean, square):
     """M (corrected) and V (corrected) at step n from the class weights: O(m P)."""
+    n = min(n, rule.last)
     for i in range(mean.shape[0]):
         mean[i] = 0.0
         square[i] = 0.0
@@ -192,7 +194,7 @@ def _finish(rule, n, short_memory, gradients, factors, state):
             c[i] = sc * _lag(past_r, t, total_c[i], now_r, u, factors[4], factors[5])
 
 
-@kernel()
+@inlined_kernel
 def _constant_direction(rule, n, gradients, factors, state):
     """Full batch, settled: U does not depend on the step, T_n - T_k = (n - k) U."""
     averages(rule, n, gradients, state.mean, state.square)
@@ -207,7 +209,7 @@ def _constant_direction(rule, n, gradients, factors, state):
         state.square_lag[0, i] = _constant_lag(lag_r, r, u, factors[4], factors[5])
 
 
-@kernel()
+@inlined_kernel
 def memory_sums(rule, n, short_memory, gradients, factors, state):
     """All sums at step n from the batch gradients (m, P) at one theta.
 
@@ -215,7 +217,7 @@ def memory_sums(rule, n, short_memory, gradients, factors, state):
     ----------
     rule : Rule
     n : int
-        Step, inside the rule's tables.
+        Step; past the end of the tables, their last row.
     short_memory : bool
         The wrong variant whose inner sums end at n - 2.
     gradients : (m, P) float64
@@ -225,6 +227,7 @@ def memory_sums(rule, n, short_memory, gradients, factors, state):
     state : SumState
         Overwritten; see there for what it holds afterwards.
     """
+    n = min(n, rule.last)
     if n >= rule.settled and not short_memory:
         _constant_direction(rule, n, gradients, factors, state)
         return

@@ -5,13 +5,16 @@ from __future__ import annotations
 from typing import NamedTuple
 
 import numpy as np
+from numba.extending import overload
 from numpy.typing import NDArray
 
+from stepbias.kernels.any_rule import advance_iterate, kind_of, make_moments
 from stepbias.kernels.blocks import Ensemble, for_each_block
 from stepbias.kernels.curvature import relative_change
 from stepbias.kernels.field import Data
 from stepbias.kernels.jit import inline, kernel
-from stepbias.kernels.trajectory import Position, advance_iterate
+from stepbias.kernels.rule import Rule
+from stepbias.kernels.trajectory import Position
 from stepbias.theory import adam
 
 Floats = NDArray[np.float64]
@@ -24,7 +27,10 @@ _ROUNDING = 2.0**-53
 
 
 class Survey(NamedTuple):
-    """Per problem: how far the iterates moved, the smallest R of any step still in memory (on the gradient's scale), the relative change of the Hessians."""
+    """Per problem: how far the iterates moved, the smallest R of any step still in memory (on the gradient's scale), the relative change of the Hessians.
+
+    ``root`` is inf for optimizers other than Adam and RMSProp.
+    """
 
     distance: Floats  # (B,)
     root: Floats  # (B,)
@@ -42,7 +48,7 @@ def _smallest_root(rule, n, gradients, square, smallest):
     square[:, :] = 0.0
     remaining = 1.0
     for step in range(n + 1):
-        g = gradients[rule.batch[step]]
+        g = gradients[rule.batch[min(step, rule.last)]]
         remaining *= rule.rho
         weight = 1.0 / (1.0 - remaining)
         counts = rule.rho ** (n - step) > _ROUNDING
@@ -52,6 +58,26 @@ def _smallest_root(rule, n, gradients, square, smallest):
                 square[j, lane] = v
                 if counts:
                     smallest[lane] = min(smallest[lane], np.sqrt(v * weight))
+
+
+def smallest_root(rule, n, gradients, square, smallest):
+    """As :func:`_smallest_root`; nothing for a traced rule, which has no R to speak of."""
+    raise NotImplementedError("compiled code only")
+
+
+@overload(smallest_root)
+def _smallest(rule, n, gradients, square, smallest):
+    if kind_of(rule) is Rule:
+
+        def call(rule, n, gradients, square, smallest):
+            _smallest_root(rule, n, gradients, square, smallest)
+
+    else:
+
+        def call(rule, n, gradients, square, smallest):
+            pass
+
+    return call
 
 
 @kernel()
@@ -64,6 +90,7 @@ def _survey_block(
     steps,
     position,
     moments,
+    square,
     gradients,
     smallest,
     distance,
@@ -72,10 +99,8 @@ def _survey_block(
     p, lanes = start.shape
     for n in range(steps):
         oracle_gradients(position.high, data.ints, data.reals, data.work, gradients)
-        _smallest_root(rule, n, gradients, moments[3], smallest)
-        advance_iterate(
-            oracle_gradient, data, rule, n, h, position, moments[0], moments[1], moments[2]
-        )
+        smallest_root(rule, n, gradients, square, smallest)
+        advance_iterate(oracle_gradient, data, rule, n, h, position, moments)
     for lane in range(lanes):
         square = 0.0
         for j in range(p):
@@ -108,15 +133,17 @@ def survey(ensemble: Ensemble, steps: int) -> Survey:
         data = Data(ints, reals, np.zeros(loss.source.work_size(lanes)))
         position = Position(start.copy(), np.zeros_like(start))
         oracle = loss.source.oracle
+        rule = ensemble.rule(ensemble.optimizer, int(piece[0]))
         _survey_block(
             oracle.gradient,
             oracle.gradients,
             data,
-            ensemble.rule(ensemble.optimizer, int(piece[0])),
+            rule,
             ensemble.step_sizes(piece),
             steps,
             position,
-            np.zeros((4, loss.dim, lanes)),
+            make_moments(rule, loss.dim, lanes),
+            np.zeros((loss.dim, lanes)),
             np.empty((loss.batches, loss.dim, lanes)),
             smallest,
             distance,

@@ -23,11 +23,11 @@ import sympy
 from numpy.typing import NDArray
 from sympy.core.function import AppliedUndef
 from sympy.printing.codeprinter import PrintMethodNotImplementedError
-from sympy.printing.pycode import PythonCodePrinter
 
 from stepbias.kernels import elementary
 from stepbias.kernels.jit import kernel, pointer
 from stepbias.kernels.oracle import GRADIENT, GRADIENTS, PRODUCTS, VALUE, Oracle
+from stepbias.kernels.printing import CodePrinter
 
 Floats = NDArray[np.float64]
 Integers = NDArray[np.int64]
@@ -55,28 +55,6 @@ NAMES: dict[str, Any] = {
     name: getattr(math, name) for name in dir(math) if not name.startswith("_")
 }
 NAMES.update({name: getattr(elementary, name) for name in ("sin", "cos", "exp", "tanh", "log")})
-
-
-class _Printer(PythonCodePrinter):
-    """SymPy's printer, with floating constants (integers would overflow) and integer exponents (products instead of calls of pow)."""
-
-    def __init__(self) -> None:
-        super().__init__({"fully_qualified_modules": False, "strict": True})
-
-    def _print_Integer(self, expr: Any) -> str:
-        return repr(float(expr))
-
-    def _print_Rational(self, expr: Any) -> str:
-        return repr(float(expr))
-
-    def _print_Half(self, expr: Any) -> str:
-        return "0.5"
-
-    def _print_Pow(self, expr: Any, rational: bool = False) -> str:
-        base, power = expr.as_base_exp() if not expr.base.is_Rational else (expr.base, expr.exp)
-        if power.is_Integer and abs(int(power)) <= 64:
-            return f"({self._print(base)})**{int(power)}"
-        return str(super()._print_Pow(sympy.Pow(base, power, evaluate=False), rational=rational))
 
 
 class Generated(NamedTuple):
@@ -223,7 +201,7 @@ def _plain(expression: Any) -> Any:
 def _scalar(name: str, dim: int, expressions: list[Any]) -> str:
     """Source of a scalar function of theta's components that returns the expressions, common sub-expressions shared."""
     shared, results = sympy.cse(expressions, symbols=sympy.numbered_symbols("c"), list=True)
-    printer = _Printer()
+    printer = CodePrinter()
     try:
         lines = [f"    {symbol} = {printer.doprint(e)}" for symbol, e in shared]
         values = [printer.doprint(e) for e in results]

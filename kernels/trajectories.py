@@ -7,9 +7,11 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from stepbias.kernels.any_rule import field_once, make_moments, make_state
 from stepbias.kernels.blocks import Ensemble, for_each_block, prepare, require_memory
-from stepbias.kernels.field import Data, evaluate_field, evaluate_sums, make_field_state
+from stepbias.kernels.field import Data, evaluate_sums, make_field_state
 from stepbias.kernels.measure import Method, measure
+from stepbias.kernels.rule import Rule
 from stepbias.kernels.trajectory import (
     CLASSICAL,
     Position,
@@ -20,6 +22,7 @@ from stepbias.kernels.trajectory import (
 )
 from stepbias.theory.checks import whole
 from stepbias.theory.memory import MemoryTerms
+from stepbias.theory.optimizers import require_family
 from stepbias.theory.variants import STATEMENT, of_order
 
 Floats = NDArray[np.float64]
@@ -57,7 +60,7 @@ def iterate(
 
     Parameters
     ----------
-    optimizer : Adam or RMSProp
+    optimizer : Adam, RMSProp or Optimizer
         Its parameters may carry a leading B.
     loss : Loss
         m mini-batch losses on R^p, or an ensemble of B of them.
@@ -97,14 +100,15 @@ def iterate(
 
     def work(piece: Integers) -> None:
         out = np.empty((steps + 1, loss.dim, len(piece)))
+        rule = ensemble.rule(optimizer, int(piece[0]))
         record_iterate(
             loss.source.oracle.gradient,
             block_data(loss, piece),
-            ensemble.rule(optimizer, int(piece[0])),
+            rule,
             ensemble.step_sizes(piece),
             steps,
             position(ensemble, piece),
-            np.zeros((3, loss.dim, len(piece))),
+            make_moments(rule, loss.dim, len(piece)),
             out,
         )
         result[piece] = out.transpose(2, 0, 1)
@@ -164,18 +168,19 @@ def flow(
     def work(piece: Integers) -> None:
         out = np.empty((steps + 1, loss.dim, len(piece)))
         oracle = loss.source.oracle
+        rule = ensemble.rule(optimizer, int(piece[0]))
         record_flow(
             oracle.gradients,
             oracle.products,
             block_data(loss, piece),
-            ensemble.rule(optimizer, int(piece[0])),
+            rule,
             (variant.factors, variant.short_memory),
             ensemble.step_sizes(piece),
             steps,
             CLASSICAL,
             _SUBSTEPS,
             position(ensemble, piece),
-            make_flow_state(loss.batches, loss.dim, len(piece)),
+            make_flow_state(rule, loss.batches, loss.dim, len(piece)),
             make_watch(loss.dim, len(piece)),
             out,
         )
@@ -234,16 +239,17 @@ def vector_field(
         lanes = len(piece)
         out = np.empty((loss.dim, lanes))
         oracle = loss.source.oracle
-        evaluate_field(
+        rule = ensemble.rule(optimizer, int(piece[0]))
+        field_once(
             oracle.gradients,
             oracle.products,
             block_data(loss, piece),
-            ensemble.rule(optimizer, int(piece[0])),
+            rule,
             (variant.factors, variant.short_memory),
             n,
             position(ensemble, piece).high,
             ensemble.step_sizes(piece),
-            make_field_state(loss.batches, loss.dim, lanes),
+            make_state(rule, loss.batches, loss.dim, lanes),
             out,
         )
         result[piece] = out.T
@@ -287,6 +293,7 @@ def memory_terms(
     Cattaneo, Klusowski, Shigida, "On the Implicit Bias of Adam", sums of Theorems 3.1 and 4.2.
     """
     n = whole("n", n, 0)
+    require_family(optimizer)
     ensemble = prepare(optimizer, loss, theta, 1.0, n + 1, schedule, device, _AT)
     if device == "cuda":
         return MemoryTerms(*(ensemble.squeeze(part) for part in _terms_on_gpu(ensemble, n)))
@@ -297,6 +304,7 @@ def memory_terms(
         data = block_data(loss, piece)
         state = make_field_state(loss.batches, loss.dim, lanes)
         rule = ensemble.rule(optimizer, int(piece[0]))
+        assert isinstance(rule, Rule)
         theta_block = position(ensemble, piece).high
         oracle = loss.source.oracle
         for index, factors in ((2, _FIRST), (3, _LAST)):

@@ -6,20 +6,26 @@ two is what is measured. The low parts enter the difference.
 
 from __future__ import annotations
 
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 
-from stepbias.kernels.field import FieldState, evaluate_field, make_field_state
+from stepbias.kernels.any_rule import (
+    AnyRule,
+    advance_iterate,
+    begin,
+    field_at,
+    make_state,
+    observe,
+    settle,
+)
+from stepbias.kernels.compensated import add, gap
+from stepbias.kernels.copies import copy
 from stepbias.kernels.jit import inline, kernel
-from stepbias.theory import adam
+from stepbias.kernels.views import borrowed, flat
 
 Floats = NDArray[np.float64]
-
-_mean_of = inline(adam.running_mean)
-_direction = inline(adam.direction)
-_relative_rate = inline(adam.relative_rate)
 
 
 class Tableau(NamedTuple):
@@ -45,7 +51,7 @@ class Position(NamedTuple):
 class FlowState(NamedTuple):
     """Scratch of the Runge-Kutta steps of a block."""
 
-    field: FieldState
+    field: Any  # of the kind of rule
     stage: Floats  # (p, L)
     rate: Floats  # (p, L)
     total: Floats  # (p, L)
@@ -74,10 +80,10 @@ class Watch(NamedTuple):
     grain: Floats
 
 
-def make_flow_state(batches: int, dim: int, lanes: int) -> FlowState:
+def make_flow_state(rule: AnyRule, batches: int, dim: int, lanes: int) -> FlowState:
     """Allocate the arrays of a block once."""
     stage, rate, total, start_root = np.zeros((4, dim, lanes))
-    return FlowState(make_field_state(batches, dim, lanes), stage, rate, total, start_root)
+    return FlowState(make_state(rule, batches, dim, lanes), stage, rate, total, start_root)
 
 
 def make_watch(dim: int, lanes: int) -> Watch:
@@ -87,48 +93,14 @@ def make_watch(dim: int, lanes: int) -> Watch:
     return Watch(error, solver, distance, np.zeros((dim, lanes)), root, drift, size, start, grain)
 
 
-@inline
-def add(high, low, change):
-    """(high + low) + change as a new pair, exact up to the rounding of the low part (two-sum of Knuth)."""
-    change += low
-    total = high + change
-    part = total - high
-    return total, (high - (total - part)) + (change - part)
-
-
-@inline
-def gap(high, low, other_high, other_low):
-    """Difference of two numbers, each a pair high + low."""
-    return (high - other_high) + (low - other_low)
-
-
-@kernel()
-def advance_iterate(oracle_gradient, data, rule, n, h, position, mean, square, gradient):
-    """Step n of the optimizer: updates ``position``, ``mean``, ``square`` (uncorrected), each (p, L)."""
-    oracle_gradient(rule.batch[n], position.high, data.ints, data.reals, data.work, gradient)
-    mc, sc = rule.mean_correction[n], rule.square_correction[n]
-    size = gradient.size
-    step, new = h.reshape(size), gradient.reshape(size)
-    average, average_square = mean.reshape(size), square.reshape(size)
-    high, low = position.high.reshape(size), position.low.reshape(size)
-    for i in range(size):
-        g = new[i]
-        m = _mean_of(average[i], g, rule.beta)
-        v = _mean_of(average_square[i], g * g, rule.rho)
-        average[i] = m
-        average_square[i] = v
-        change = -step[i] * _direction(m * mc, v * sc, rule.eps, rule.eps_root)
-        high[i], low[i] = add(high[i], low[i], change)
-
-
 @kernel()
 def _stage(position, rate, scale, h, out):
     size = out.size
     base, step, slope, target = (
-        position.high.reshape(size),
-        h.reshape(size),
-        rate.reshape(size),
-        out.reshape(size),
+        flat(position.high),
+        flat(h),
+        flat(rate),
+        flat(out),
     )
     for i in range(size):
         target[i] = base[i] + scale * step[i] * slope[i]
@@ -137,7 +109,7 @@ def _stage(position, rate, scale, h, out):
 @kernel()
 def _accumulate(rate, weight, total):
     size = total.size
-    target, slope = total.reshape(size), rate.reshape(size)
+    target, slope = flat(total), flat(rate)
     for i in range(size):
         target[i] += weight * slope[i]
 
@@ -146,8 +118,8 @@ def _accumulate(rate, weight, total):
 def _land(part, h, total, position):
     """position += part h total, compensated."""
     size = total.size
-    step, slope = h.reshape(size), total.reshape(size)
-    high, low = position.high.reshape(size), position.low.reshape(size)
+    step, slope = flat(h), flat(total)
+    high, low = flat(position.high), flat(position.low)
     for i in range(size):
         high[i], low[i] = add(high[i], low[i], part * step[i] * slope[i])
 
@@ -160,6 +132,7 @@ def advance_flow(
     rule,
     variant,
     n,
+    span,
     h,
     tableau,
     substeps,
@@ -167,20 +140,19 @@ def advance_flow(
     state,
     watch,
 ):
-    """The flow over [n h, (n+1) h] by ``substeps`` steps of a Runge-Kutta method.
+    """The flow over [n h, (n + span) h] by ``substeps`` steps of a Runge-Kutta method.
 
-    The field is smooth inside a piece and jumps at its ends, so a one-step method that never leaves the piece keeps its full order. ``watch``
-    collects the smallest R and the largest relative rate of change of D.
+    The field is smooth inside a piece and jumps at its ends, so a one-step method that never leaves the piece keeps its full order; ``span`` is 1 unless
+    the field is the same on all pieces from n on. ``watch`` collects the smallest R and the largest relative rate of change of D.
     """
-    part = 1.0 / substeps
-    p, lanes = state.stage.shape
+    part = span / substeps
     rate, total, field = state.rate, state.total, state.field
     for _ in range(substeps):
         total[:, :] = 0.0
         rate[:, :] = 0.0
         for index in range(tableau.scale.shape[0]):
             _stage(position, rate, part * tableau.scale[index], h, state.stage)
-            evaluate_field(
+            field_at(
                 oracle_gradients,
                 oracle_products,
                 data,
@@ -193,17 +165,10 @@ def advance_flow(
                 rate,
             )
             if index == 0:
-                state.start_root[:, :] = field.root
+                begin(rule, field, state.start_root)
             _accumulate(rate, tableau.weight[index], total)
         _land(part, h, total, position)
-        for j in range(p):
-            for lane in range(lanes):
-                start = state.start_root[j, lane]
-                time = part * h[j, lane]
-                drift = _relative_rate(field.root[j, lane], start, rule.eps, time)
-                watch.root[lane] = min(watch.root[lane], start)
-                watch.drift[lane] = max(watch.drift[lane], drift)
-                watch.size[lane] = max(watch.size[lane], abs(position.high[j, lane]))
+        observe(rule, part, h, state.start_root, field, position, watch)
 
 
 @kernel()
@@ -280,40 +245,50 @@ def run_lockstep(
     h : (p, L) float64
         Step size of every lane, repeated for every component.
     steps : int
-    method : tuple (tableau, substeps, tableau of the check, substeps of the check)
-        How the reported flow and the coarser one are integrated.
+    method : tuple (tableau, substeps, tableau of the check, substeps of the check, stride)
+        How the reported flow and the coarser one are integrated. From the step on whose row all later steps read (full batch only), ``stride`` pieces are
+        one, and what is watched is watched at their ends.
     with_check : bool
         Integrate ``check``, the coarser flow; ``watch.solver`` is 0 otherwise.
     local : bool
         Put the iterate back on the flow before every step (one-step defects).
     broken : tuple (single, late)
-        (False, 0), or a broken instrument: round the iterate to float32 after every step; let the flow read its tables ``late`` steps too late.
+        (False, 0), or a broken instrument: round the iterate to float32 after every step; let the flow read its tables ``late`` steps too late. A
+        negative number is no fault: the flow's tables begin so many steps before the iterate's.
     iterate, flow, check : Position
         All at the start.
-    moments : (3, p, L) float64
-        Zeros; mean, square and gradient of the iterate.
+    moments : (states + 1 or 2, p, L) float64
+        What the iterate carries, see :func:`stepbias.kernels.any_rule.make_moments`.
     states : FlowState
     watch : Watch
     """
     oracle_gradient, oracle_gradients, oracle_products = oracle
-    tableau, substeps, coarse, coarse_substeps = method
+    data, iterate_rule, flow_rule, variant, h, method = borrowed(
+        (data, iterate_rule, flow_rule, variant, h, method)
+    )
+    iterate, flow, check, moments, states, watch = borrowed(
+        (iterate, flow, check, moments, states, watch)
+    )
+    tableau, substeps, coarse, coarse_substeps, stride = method
     single, late = broken
     p, lanes = iterate.high.shape
     start = iterate.high.copy()
     _observe(iterate, flow, watch.start)
-    for n in range(steps):
+    steady = max(iterate_rule.last, flow_rule.last)
+    n = 0
+    while n < steps:
+        span = min(stride, steps - n) if n >= steady and not local else 1
         piece = max(n - late, 0)
         if local:
             # The coarse flow too: the solver difference is then that of one piece, as the defect is.
-            iterate.high[:, :] = flow.high
-            iterate.low[:, :] = flow.low
-            check.high[:, :] = flow.high
-            check.low[:, :] = flow.low
-        advance_iterate(
-            oracle_gradient, data, iterate_rule, n, h, iterate, moments[0], moments[1], moments[2]
-        )
-        if single:
-            _round_to_single(iterate)
+            copy(flow.high, iterate.high)
+            copy(flow.low, iterate.low)
+            copy(flow.high, check.high)
+            copy(flow.low, check.low)
+        for k in range(n, n + span):
+            advance_iterate(oracle_gradient, data, iterate_rule, k, h, iterate, moments)
+            if single:
+                _round_to_single(iterate)
         _observe_grain(iterate, watch.grain)
         advance_flow(
             oracle_gradients,
@@ -322,6 +297,7 @@ def run_lockstep(
             flow_rule,
             variant,
             piece,
+            span,
             h,
             tableau,
             substeps,
@@ -338,6 +314,7 @@ def run_lockstep(
                 flow_rule,
                 variant,
                 piece,
+                span,
                 h,
                 coarse,
                 coarse_substeps,
@@ -346,6 +323,8 @@ def run_lockstep(
                 watch,
             )
             _observe(flow, check, watch.solver)
+        n += span
+    settle(flow_rule, states.field, watch)
     for lane in range(lanes):
         square = 0.0
         for j in range(p):
@@ -359,12 +338,11 @@ def run_lockstep(
 @kernel()
 def record_iterate(oracle_gradient, data, rule, h, steps, position, moments, out):
     """The discrete iterates theta^(0) .. theta^(steps) of a block, out (steps + 1, p, L)."""
-    out[0] = position.high
+    data, rule, h, position, moments = borrowed((data, rule, h, position, moments))
+    copy(position.high, out[0])
     for n in range(steps):
-        advance_iterate(
-            oracle_gradient, data, rule, n, h, position, moments[0], moments[1], moments[2]
-        )
-        out[n + 1] = position.high
+        advance_iterate(oracle_gradient, data, rule, n, h, position, moments)
+        copy(position.high, out[n + 1])
 
 
 @kernel()
@@ -384,7 +362,9 @@ def record_flow(
     out,
 ):
     """The flow at t = 0, h, .., steps h of a block, out (steps + 1, p, L)."""
-    out[0] = position.high
+    data, rule, variant, h, tableau = borrowed((data, rule, variant, h, tableau))
+    position, states, watch = borrowed((position, states, watch))
+    copy(position.high, out[0])
     for n in range(steps):
         advance_flow(
             oracle_gradients,
@@ -393,6 +373,7 @@ def record_flow(
             rule,
             variant,
             n,
+            1,
             h,
             tableau,
             substeps,
@@ -400,4 +381,4 @@ def record_flow(
             states,
             watch,
         )
-        out[n + 1] = position.high
+        copy(position.high, out[n + 1])

@@ -11,8 +11,8 @@ from typing import Any, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
+from stepbias.kernels.any_rule import field_once, make_state
 from stepbias.kernels.blocks import prepare
-from stepbias.kernels.field import evaluate_field, make_field_state
 from stepbias.kernels.loss import Loss
 from stepbias.kernels.measure import field_optimizer
 from stepbias.kernels.trajectories import block_data, position
@@ -154,16 +154,17 @@ def compiled_field(
     ensemble = prepare(optimizer, loss, theta, h, n + 1, schedule, "cpu")
     piece = np.zeros(1, dtype=np.int64)
     out = np.empty((loss.dim, 1))
-    evaluate_field(
+    rule = ensemble.rule(field_optimizer(optimizer, variant), 0)
+    field_once(
         loss.source.oracle.gradients,
         loss.source.oracle.products,
         block_data(loss, piece),
-        ensemble.rule(field_optimizer(optimizer, variant), 0),
+        rule,
         (variant.factors, variant.short_memory),
         n,
         position(ensemble, piece).high,
         ensemble.step_sizes(piece),
-        make_field_state(loss.batches, loss.dim, 1),
+        make_state(rule, loss.batches, loss.dim, 1),
         out,
     )
     return out[:, 0]
@@ -184,18 +185,19 @@ def flow(
     ensemble = prepare(optimizer, loss, theta0, h, steps, schedule, "cpu")
     piece = np.zeros(1, dtype=np.int64)
     out = np.empty((steps + 1, loss.dim, 1))
+    rule = ensemble.rule(field_optimizer(optimizer, variant), 0)
     record_flow(
         loss.source.oracle.gradients,
         loss.source.oracle.products,
         block_data(loss, piece),
-        ensemble.rule(field_optimizer(optimizer, variant), 0),
+        rule,
         (variant.factors, variant.short_memory),
         ensemble.step_sizes(piece),
         steps,
         tableau,
         substeps,
         position(ensemble, piece),
-        make_flow_state(loss.batches, loss.dim, 1),
+        make_flow_state(rule, loss.batches, loss.dim, 1),
         make_watch(loss.dim, 1),
         out,
     )

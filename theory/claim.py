@@ -7,7 +7,8 @@ from typing import Literal
 
 from stepbias.theory.variants import STATEMENT, Variant
 
-Algorithm = Literal["adam", "rmsprop"]
+# "adam", "rmsprop", or a name of `stepbias.theory.memory_claims`
+Algorithm = str
 Place = Literal["inside", "outside"]
 Problems = Literal[
     "random",
@@ -40,7 +41,7 @@ class Claim:
     expected_order : float
         The claim is error = O(h^expected_order); two-sided if ``exact``.
     algorithm, place : str
-        "adam" or "rmsprop"; epsilon "inside" or "outside" the root.
+        "adam", "rmsprop" or another shipped optimizer; epsilon "inside" or "outside" the root.
     problems : str
         Which problems it is measured on.
     variant : Variant
@@ -52,6 +53,8 @@ class Claim:
     kind : str
         The measured quantity: "global", max over n of |iterate - flow|; "local", the largest one-step defect with the gradient history taken along the
         flow; "resolving-step", the step size from which on the second order shows, as a function of epsilon, which then stands where h does.
+    batches : tuple of int
+        Numbers of mini-batches of its random losses.
     """
 
     id: str
@@ -69,6 +72,7 @@ class Claim:
     wrong: tuple[Variant, ...] = ()
     slip: bool = False
     kind: Kind = "global"
+    batches: tuple[int, ...] = (1, 2, 3, 4)
 
     @property
     def mutants(self) -> tuple[str, ...]:

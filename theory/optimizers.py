@@ -2,18 +2,20 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, fields, replace
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from stepbias.theory.checks import choice, parameter
+from stepbias.theory.optimizer import Optimizer
 
 Parameter = float | NDArray[np.float64]
 
 
-def _check(rho: Parameter, eps: Parameter, eps_root: Parameter) -> None:
+def check_scales(rho: Parameter, eps: Parameter, eps_root: Parameter) -> None:
+    """``ValueError`` for a decay or a constant of the denominator out of range."""
     parameter("rho", rho, 0.0, 1.0)
     parameter("eps", eps, 0.0, np.inf)
     parameter("eps_root", eps_root, 0.0, np.inf)
@@ -83,7 +85,7 @@ class Adam:
 
     def __post_init__(self) -> None:
         parameter("beta", self.beta, 0.0, 1.0)
-        _check(self.rho, self.eps, self.eps_root)
+        check_scales(self.rho, self.eps, self.eps_root)
         if not isinstance(self.bias_correction, bool):
             raise TypeError(f"bias_correction = {self.bias_correction!r}; accepted: True or False")
         _own(self, "beta", "rho", "eps", "eps_root")
@@ -111,7 +113,7 @@ class RMSProp:
     eps_root: Parameter = 0.0
 
     def __post_init__(self) -> None:
-        _check(self.rho, self.eps, self.eps_root)
+        check_scales(self.rho, self.eps, self.eps_root)
         _own(self, "rho", "eps", "eps_root")
 
     @property
@@ -126,6 +128,44 @@ class RMSProp:
 
 
 AdamFamily = Adam | RMSProp
+AnyOptimizer = Adam | RMSProp | Optimizer
+
+_FAMILY_PARAMETERS = ("beta", "rho", "eps", "eps_root")
+
+
+def require_optimizer(optimizer: Any) -> AnyOptimizer:
+    """``optimizer`` itself, or ``TypeError`` if it is none."""
+    if not isinstance(optimizer, AnyOptimizer):
+        raise TypeError(
+            f"optimizer = {optimizer!r} has type {type(optimizer).__name__}; "
+            "accepted: an Adam or an RMSProp, or another optimizer of stepbias (Optimizer.define)"
+        )
+    return optimizer
+
+
+def parameter_names(optimizer: AnyOptimizer) -> tuple[str, ...]:
+    """Parameters that may be given per problem."""
+    return optimizer.parameter_names if isinstance(optimizer, Optimizer) else _FAMILY_PARAMETERS
+
+
+def decay_of(optimizer: AnyOptimizer) -> Parameter:
+    """Factor by which the slowest memory shrinks in a step; one per problem where the parameters are."""
+    if isinstance(optimizer, Optimizer):
+        return optimizer.decay
+    found = np.maximum(optimizer.beta, optimizer.rho)
+    return float(found) if np.ndim(found) == 0 else np.asarray(found, dtype=np.float64)
+
+
+def take_optimizer(optimizer: AnyOptimizer, rows: NDArray[np.int64]) -> AnyOptimizer:
+    """The optimizer of the problems ``rows``: entries of parameters that are given per problem."""
+    if isinstance(optimizer, Optimizer):
+        return optimizer.take(rows)
+    chosen: dict[str, Any] = {
+        one.name: np.asarray(getattr(optimizer, one.name))[rows]
+        for one in fields(optimizer)
+        if np.ndim(getattr(optimizer, one.name))
+    }
+    return replace(optimizer, **chosen) if chosen else optimizer
 
 
 def require_family(optimizer: Any) -> AdamFamily:

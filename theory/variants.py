@@ -29,6 +29,10 @@ class Variant:
         Put the constants inside the root outside, and the reverse.
     short_memory : bool
         End the inner sums at n - 2 instead of n - 1.
+    memory, discretization : float, default 1
+        Factor on the memory term (of Adam: on L and P) and on the discretization term (on Lbar and Pbar).
+    limit : bool
+        Every step has the coefficients of n -> infinity: the past of the schedule has no beginning.
     """
 
     M: float = 1.0
@@ -41,11 +45,27 @@ class Variant:
     flip_bias_correction: bool = False
     swap_eps: bool = False
     short_memory: bool = False
+    memory: float = 1.0
+    discretization: float = 1.0
+    limit: bool = False
 
     @property
     def factors(self) -> NDArray[np.float64]:
-        """The seven factors in the order of ``TERMS``, float64 ``(7,)``."""
-        return np.array([getattr(self, name) for name in TERMS], dtype=np.float64)
+        """What the kernels read, float64 ``(9,)``.
+
+        The factors in the order of ``TERMS``, those of L .. Pbar times that of their kind; then ``memory`` and ``discretization`` themselves, for rules without
+        such terms.
+        """
+        kinds = {"L": self.memory, "P": self.memory}
+        kinds |= {"Lbar": self.discretization, "Pbar": self.discretization}
+        own = [getattr(self, name) * kinds.get(name, 1.0) for name in TERMS]
+        return np.array([*own, self.memory, self.discretization], dtype=np.float64)
+
+    @property
+    def of_adam_only(self) -> tuple[str, ...]:
+        """Names of what differs from the statement and only the Adam family has."""
+        names = (*TERMS[:-1], "flip_bias_correction", "swap_eps")
+        return tuple(name for name in names if getattr(self, name) != getattr(STATEMENT, name))
 
     @property
     def name(self) -> str:

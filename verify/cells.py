@@ -15,7 +15,7 @@ import numpy as np
 
 from stepbias.kernels.loss import Loss
 from stepbias.theory.claim import Claim
-from stepbias.theory.optimizers import Adam, AdamFamily, RMSProp
+from stepbias.theory.optimizers import Adam, RMSProp
 from stepbias.theory.schedules import IID, Cyclic, Reshuffled, Schedule
 from stepbias.verify.sweep import step_ladder
 
@@ -150,17 +150,23 @@ class Cell:
         small = not self.pooled and self.kind == "random"
         return self.kind != "sign-change" and (self.place == "outside" or small)
 
-    def optimizer(self) -> AdamFamily:
+    def optimizer(self) -> Any:
         """The optimizer with epsilon on the claim's side of the root."""
+        if self.algorithm not in ("adam", "rmsprop"):
+            from stepbias.verify.memory_cells import build
+
+            return build(self)
         eps, eps_root = (0.0, self.epsilon) if self.place == "inside" else (self.epsilon, 0.0)
         if self.algorithm == "adam":
             return Adam(self.beta, self.rho, eps, eps_root)
         return RMSProp(self.rho, eps, eps_root)
 
-    def survey_optimizer(self) -> AdamFamily:
-        """The optimizer whose coarse path is looked at: without memory on the full batch, as the path is for h -> 0."""
+    def survey_optimizer(self) -> Any:
+        """The optimizer whose coarse path is looked at: without memory on the full batch, as the path of Adam and RMSProp is for h -> 0."""
         chosen = self.optimizer()
-        return Adam(0.0, 0.0, chosen.eps, chosen.eps_root) if self.batches == 1 else chosen
+        if self.batches > 1 or not isinstance(chosen, Adam | RMSProp):
+            return chosen
+        return Adam(0.0, 0.0, chosen.eps, chosen.eps_root)
 
     def schedule_object(self) -> Schedule:
         """The schedule, seeded by the cell."""
@@ -197,7 +203,7 @@ def random_cells(claim: Claim, plan: Plan, seed: int, group: str) -> list[Cell]:
     betas = plan.betas if claim.algorithm == "adam" else (0.0,)
     factors = [
         _balanced(values, count, rng)
-        for values in (range(1, 9), range(1, 5), SCHEDULES, betas, plan.rhos, plan.epsilons)
+        for values in (range(1, 9), claim.batches, SCHEDULES, betas, plan.rhos, plan.epsilons)
     ]
     cells = []
     for i in range(count):
@@ -218,7 +224,7 @@ def random_cells(claim: Claim, plan: Plan, seed: int, group: str) -> list[Cell]:
         adam = claim.algorithm == "adam"
         long = plan.default_steps if adam and rho > 0.99 and not claim.exact else ()
         cells.append(
-            Cell(i, "random", "sinusoid", 3, 1, "cyclic", beta if adam else 0.0, rho, epsilon, claim.place,
+            Cell(i, "random", "sinusoid", 3, min(claim.batches), "cyclic", beta if adam else 0.0, rho, epsilon, claim.place,
                  claim.algorithm, 0.5, _REPORTED_PROBLEMS if adam else 8, cell_key(seed, group, count + j),
                  long or plan.steps, False)
         )  # fmt: skip

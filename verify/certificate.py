@@ -20,9 +20,11 @@ from numpy.typing import NDArray
 
 from stepbias.kernels.loss import Loss
 from stepbias.kernels.plain import loss_data
+from stepbias.theory import shipped
 from stepbias.theory.arithmetic import Arithmetic, second
 from stepbias.theory.claim import Claim
-from stepbias.theory.optimizers import AdamFamily
+from stepbias.theory.optimizer import Optimizer
+from stepbias.theory.optimizers import AnyOptimizer
 from stepbias.theory.plain_losses import plain_loss
 from stepbias.theory.schedules import Cyclic
 from stepbias.theory.variants import Variant
@@ -32,7 +34,7 @@ from stepbias.verify.extrapolation import limit
 from stepbias.verify.fit import MEMORY_LIMIT, OrderFit
 from stepbias.verify.relabelling import shifts
 from stepbias.verify.report import environment, plain
-from stepbias.verify.second_arithmetic import Replica, Setting, replicate
+from stepbias.verify.second_arithmetic import Replica, Setting, replicate, setting_of
 
 FORMAT = 2
 FOLDER = "certificates"
@@ -205,8 +207,14 @@ def coefficient_data(found: Coefficient, memory: float) -> dict[str, Any] | None
     }
 
 
-def optimizer_data(optimizer: AdamFamily) -> dict[str, Any]:
+def optimizer_data(optimizer: AnyOptimizer) -> dict[str, Any]:
     """Name and numbers of an optimizer with scalar parameters, and its rule."""
+    if isinstance(optimizer, Optimizer):
+        return {
+            "name": optimizer.name,
+            "parameters": optimizer.settings,
+            "rule": str(optimizer.rule.trace),
+        }
     rule = (
         "m = beta m + (1 - beta) g, v = rho v + (1 - rho) g^2 from 0; both divided by 1 - decay^(n+1) if bias_correction; "
         "theta = theta - h m / (sqrt(v + eps_root) + eps)"
@@ -286,6 +294,18 @@ def cell_of(made: dict[str, Any]) -> tuple[Cell, int]:
     return Cell(**inside), int(made["problem"]["number"])
 
 
+def setting_of_data(data: dict[str, Any]) -> Setting | Optimizer:
+    """The optimizer of a certificate, as the second arithmetic takes it."""
+    if "parameters" not in data:
+        return Setting(**{k: v for k, v in data.items() if k not in ("name", "rule")})
+    made = getattr(shipped, data["name"], None)
+    if made is None:
+        raise ValueError(
+            f"optimizer = {data['name']!r} is not part of stepbias; accepted: its own optimizers"
+        )
+    return setting_of(made(**data["parameters"]))
+
+
 def recompute(
     made: dict[str, Any],
     steps: int | None = None,
@@ -313,7 +333,7 @@ def recompute(
         raise ValueError("the certificate's loss is a compiled function; accepted: a formula")
     used = second() if numbers is None else numbers
     count = made["second"]["steps"] if steps is None else steps
-    setting = Setting(**{k: v for k, v in made["optimizer"].items() if k not in ("name", "rule")})
+    setting = setting_of_data(made["optimizer"])
     variant = Variant(**{k: v for k, v in made["variant"].items() if k != "name"})
     batch = np.array(made["schedule"]["batch"], dtype=np.int64)
     if shift:

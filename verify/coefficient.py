@@ -22,7 +22,7 @@ from stepbias.theory.variants import LEADING, of_order
 from stepbias.verify.extrapolation import FEWEST, RATIO, Limit, limit
 from stepbias.verify.fit import MEMORY_LIMIT
 from stepbias.verify.integrity import failures
-from stepbias.verify.orders import default_steps
+from stepbias.verify.orders import default_steps, memory_length
 from stepbias.verify.sweep import ladder, sweep
 
 Floats = NDArray[np.float64]
@@ -296,8 +296,7 @@ def leading_coefficient(
     ensemble = prepare(optimizer, loss, theta0, 1.0, 0, schedule, device)
     batches = int(loss.batches)
     if steps is None:
-        decay = max(float(np.max(optimizer.beta)), float(np.max(optimizer.rho)))
-        chosen = default_steps(1.0 / (1.0 - decay), total)
+        chosen = default_steps(memory_length(optimizer), total)
         counts = sorted({batches * -(-n // batches) for n in chosen})
     else:
         counts = ladder(steps)

@@ -23,7 +23,14 @@ from stepbias.verify.observe import observe
 from stepbias.verify.orders import LEVEL
 from stepbias.verify.problems import losses_of, starts_of
 from stepbias.verify.relabelling import sweep_cell
-from stepbias.verify.second_arithmetic import Replica, Setting, affordable, loss_in, replicate
+from stepbias.verify.second_arithmetic import (
+    Replica,
+    affordable,
+    comparable,
+    loss_in,
+    replicate,
+    setting_of,
+)
 from stepbias.verify.summary import DISAGREE, NOT_ZERO, UnitResult
 from stepbias.verify.sweep import Sweep, sweep
 
@@ -153,6 +160,10 @@ def escalate(
         kappa = float(result.arrays["memory"][0])
         coefficient = coefficient_data(result.coefficient.problem(0), kappa)
     numbers = second()
+    missing = comparable(cell.optimizer(), claim.variant, numbers)
+    if missing:
+        reason = f"refuted with finer steps, but by one arithmetic alone: {missing}; {fit.reason}"
+        return Escalation(replace(fit, verdict="inconclusive", reason=reason))
     loss, words = loss_in(problem.loss, numbers)
     compared = []
     for count in _counts(problem, numbers, steps, twice=coefficient is not None):
@@ -215,7 +226,7 @@ def _replica(problem: _Problem, numbers: Arithmetic, loss: PlainLoss, count: int
     cell, claim = problem.cell, problem.claim
     return replicate(
         numbers,
-        Setting.of(cell.optimizer()),
+        setting_of(cell.optimizer()),
         loss,
         problem.theta0[0],
         cell.horizon / count,

@@ -11,12 +11,12 @@ from numpy.typing import NDArray
 
 from stepbias.kernels.blocks import Ensemble, prepare
 from stepbias.theory.checks import choice, positive
-from stepbias.theory.optimizers import AdamFamily
+from stepbias.theory.optimizers import AnyOptimizer, decay_of, take_optimizer
 from stepbias.theory.schedules import IID, Cyclic, Reshuffled, Schedule, resolve
 from stepbias.theory.variants import Variant, of_order
 from stepbias.verify.fit import OrderFit, fit_orders, pool_orders
 from stepbias.verify.integrity import withhold
-from stepbias.verify.relabelling import sweep_copies, take_optimizer
+from stepbias.verify.relabelling import sweep_copies
 from stepbias.verify.sweep import Sweep, ladder, step_ladder
 
 Floats = NDArray[np.float64]
@@ -96,11 +96,16 @@ def default_steps(memory: float, horizon: float) -> list[int]:
     return list(step_ladder(last // _SPAN, last))
 
 
+def memory_length(optimizer: AnyOptimizer) -> float:
+    """1 / (1 - decay) of the slowest memory, at most 2^30 where it is not damped."""
+    return float(1.0 / np.maximum(1.0 - np.max(decay_of(optimizer)), 2.0**-30))
+
+
 @dataclass(frozen=True)
 class _Setting:
     """What every look at the problems has in common."""
 
-    optimizer: AdamFamily
+    optimizer: AnyOptimizer
     loss: Any
     horizon: float
     schedule: Any
@@ -259,8 +264,7 @@ def measure_order(
     total = positive("horizon", horizon)
     ensemble = prepare(optimizer, loss, theta0, 1.0, 0, schedule, device)
     if steps is None:
-        decay = max(float(np.max(optimizer.beta)), float(np.max(optimizer.rho)))
-        steps = default_steps(1.0 / (1.0 - decay), total)
+        steps = default_steps(memory_length(optimizer), total)
     counts = ladder(steps)
     # checked before the copies of an i.i.d. schedule are drawn in full
     prepare(optimizer, loss, theta0, 1.0, max(counts), schedule, device)

@@ -29,6 +29,7 @@ from stepbias.verify.dropped_problems import (
     ensemble,
     local_cells,
 )
+from stepbias.verify.memory_cells import is_memory_claim, memory_cells
 from stepbias.verify.relabelling import copies, shifts
 
 Floats = NDArray[np.float64]
@@ -71,6 +72,8 @@ def cells_of(claim: Claim, profile: str, seed: int) -> list[Cell]:
     """The cells of a claim; claims on the same theorem and problems share them."""
     plan = PROFILES[profile]
     group = f"{claim.algorithm}-{claim.place}/{claim.problems}"
+    if is_memory_claim(claim):
+        return memory_cells(claim, plan, profile, seed, f"{group}/{claim.batches}")
     if claim.problems == "random":
         return random_cells(claim, plan, seed, group)
     if claim.problems in ("bilinear", "regression"):

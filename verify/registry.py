@@ -5,7 +5,19 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 from difflib import get_close_matches
 
-from stepbias.theory import adam_claims, defect_claims, dropped_claims, validity_claims
+from stepbias.theory import (
+    adam_claims,
+    bilinear_claims,
+    constants_claims,
+    constants_slips,
+    defect_claims,
+    dropped_claims,
+    full_batch_claims,
+    memory_claims,
+    regimes_claims,
+    special_claims,
+    validity_claims,
+)
 from stepbias.theory.claim import Claim
 from stepbias.theory.statement import Statement
 
@@ -15,7 +27,14 @@ CLAIMS: tuple[AnyClaim, ...] = (
     *adam_claims.CLAIMS,
     *defect_claims.CLAIMS,
     *dropped_claims.CLAIMS,
+    *memory_claims.CLAIMS,
+    *full_batch_claims.CLAIMS,
+    *special_claims.CLAIMS,
+    *bilinear_claims.CLAIMS,
     *validity_claims.CLAIMS,
+    *regimes_claims.CLAIMS,
+    *constants_claims.CLAIMS,
+    *constants_slips.CLAIMS,
 )
 
 

@@ -9,14 +9,14 @@ and so their mean square; the same copies serve every step size.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import fields, replace
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 
 from stepbias.kernels.blocks import prepare
-from stepbias.theory.optimizers import AdamFamily
+from stepbias.theory.optimizers import AnyOptimizer, take_optimizer
 from stepbias.theory.schedules import IID
 from stepbias.theory.variants import Variant
 from stepbias.verify.integrity import worst
@@ -34,7 +34,7 @@ class Copies(NamedTuple):
     """B problems on ``each`` schedules, copies of a problem side by side; one copy: as given."""
 
     each: int
-    optimizer: AdamFamily
+    optimizer: AnyOptimizer
     loss: Loss
     theta0: Any
     schedule: Any
@@ -50,7 +50,9 @@ def copies(cell: Cell, loss: Loss, theta0: Floats, steps: int) -> Copies:
     return relabelled(cell.optimizer(), loss, theta0, cell.schedule_object(), steps)
 
 
-def relabelled(optimizer: AdamFamily, loss: Loss, theta0: Any, schedule: Any, steps: int) -> Copies:
+def relabelled(
+    optimizer: AnyOptimizer, loss: Loss, theta0: Any, schedule: Any, steps: int
+) -> Copies:
     """Problems on all the copies of their schedule, for runs of up to ``steps`` steps.
 
     Parameters
@@ -74,16 +76,6 @@ def relabelled(optimizer: AdamFamily, loss: Loss, theta0: Any, schedule: Any, st
     )
 
 
-def take_optimizer(optimizer: AdamFamily, rows: Integers) -> AdamFamily:
-    """The optimizer of the problems ``rows``: entries of parameters that are given per problem."""
-    chosen: dict[str, Any] = {
-        one.name: np.asarray(getattr(optimizer, one.name))[rows]
-        for one in fields(optimizer)
-        if one.init and np.ndim(getattr(optimizer, one.name))
-    }
-    return replace(optimizer, **chosen) if chosen else optimizer
-
-
 def sweep_cell(
     cell: Cell,
     loss: Loss,
@@ -100,7 +92,7 @@ def sweep_cell(
 
 
 def sweep_copies(
-    optimizer: AdamFamily,
+    optimizer: AnyOptimizer,
     loss: Loss,
     theta0: Any,
     horizon: float,

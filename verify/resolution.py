@@ -27,6 +27,7 @@ from numpy.typing import NDArray
 
 from stepbias.kernels.blocks import prepare
 from stepbias.kernels.measure import measure
+from stepbias.theory.optimizers import Adam, RMSProp
 from stepbias.theory.variants import STATEMENT, TERMS
 from stepbias.verify.coefficient import CLEAR, judge_coefficient
 from stepbias.verify.fit import DELTA, MEMORY_LIMIT
@@ -46,6 +47,15 @@ _MARGIN = 1.25
 INSTRUMENTS = ("slope", "coefficient", "either")
 
 
+# Of a rule without the Adam family's sums.
+_TERMS_OF_RULES = ("memory", "discretization", "bias")
+
+
+def terms_of(optimizer: Any) -> tuple[str, ...]:
+    """The named terms of an optimizer's equation."""
+    return TERMS if isinstance(optimizer, Adam | RMSProp) else _TERMS_OF_RULES
+
+
 def responses(
     optimizer: Any, loss: Any, theta0: Floats, horizon: float, schedule: Any
 ) -> dict[str, Floats]:
@@ -57,7 +67,7 @@ def responses(
     ensemble = prepare(optimizer, loss, theta0, h, RESPONSE_STEPS, schedule, "cpu")
     base = measure(ensemble, RESPONSE_STEPS, STATEMENT)
     found = {}
-    for term in TERMS:
+    for term in terms_of(optimizer):
         size = _SMALL if term in _LEADING else 1.0
         changed: dict[str, Any] = {term: 1.0 - size}
         moved = measure(ensemble, RESPONSE_STEPS, replace(STATEMENT, **changed), check=False)
@@ -102,8 +112,7 @@ def resolution(
     asymptotic = steps.min() * memory <= MEMORY_LIMIT
     unit = horizon / RESPONSE_STEPS
     found = {}
-    for term in TERMS:
-        r = response[term]
+    for term, r in response.items():
         slopes = []
         for sign in (1.0, -1.0):
             norms = []
@@ -151,7 +160,7 @@ def coefficient_resolution(
     judged = judge_coefficient(h, difference, floor, power=1, memory=memory)
     unit = horizon / RESPONSE_STEPS
     found = {}
-    for term in TERMS:
+    for term in response:
         if term in _LEADING:
             value, bound, moved = judged.lower[0].value, judged.lower[0].bound, response[term]
         else:
@@ -189,8 +198,8 @@ def by_instrument(
     if smooth:
         coefficient = coefficient_resolution(response, h, difference, floor, memory, horizon)
     else:
-        coefficient = {term: np.full(len(h), np.nan) for term in TERMS}
-    either = {term: np.fmin(slope[term], coefficient[term]) for term in TERMS}
+        coefficient = {term: np.full(len(h), np.nan) for term in response}
+    either = {term: np.fmin(slope[term], coefficient[term]) for term in response}
     return {"slope": slope, "coefficient": coefficient, "either": either}
 
 
@@ -202,7 +211,7 @@ def pooled_table(per_problem: list[dict[str, dict[str, Floats]]]) -> dict[str, d
 def pooled(per_problem: list[dict[str, Floats]]) -> dict[str, float]:
     """For each term the relative error that would be caught on 95 % of the problems where the term is visible."""
     result = {}
-    for term in TERMS:
+    for term in per_problem[0] if per_problem else ():
         values = [found[term] for found in per_problem]
         visible = (
             np.concatenate(values)[~np.isnan(np.concatenate(values))] if values else np.empty(0)

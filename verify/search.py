@@ -34,6 +34,7 @@ from stepbias.verify.cells import SCHEDULES, Cell
 from stepbias.verify.certificate import save
 from stepbias.verify.escalation import escalate
 from stepbias.verify.fit import OrderFit
+from stepbias.verify.memory_cells import is_memory_claim
 from stepbias.verify.observe import observe
 from stepbias.verify.problems import cells_of, draw
 from stepbias.verify.registry import find_trajectory_claim
@@ -142,6 +143,12 @@ def cells(claim: Claim, seed: int = 0) -> st.SearchStrategy[Cell]:
     """
     templates = [cell for cell in cells_of(claim, "quick", seed) if cell.pooled]
     changes: dict[str, st.SearchStrategy[Any]] = {"key": _KEYS}
+    if is_memory_claim(claim):  # at the decays and the widths of its own cells
+        changes["family"] = st.sampled_from(Loss.families())
+        changes["dim"], changes["batches"] = st.integers(1, 8), st.sampled_from(claim.batches)
+        if not claim.variant.limit:
+            changes["schedule"] = st.sampled_from(SCHEDULES)
+        return _built(templates, changes, usual=False)
     if claim.problems in ("random", "bilinear", "regression"):
         changes["rho"] = st.floats(_LEAST_RHO, _MOST_RHO)
         changes["epsilon"] = st.floats(*_EPSILON).map(lambda e: float(10.0**e))
@@ -155,6 +162,13 @@ def cells(claim: Claim, seed: int = 0) -> st.SearchStrategy[Cell]:
         changes["dim"], changes["batches"] = st.integers(1, 8), st.integers(1, 4)
     # the ladder of a claim with its own quantity is part of its statement
     usual = claim.problems in ("random", "bilinear") and claim.kind == "global"
+    return _built(templates, changes, usual)
+
+
+def _built(
+    templates: list[Cell], changes: dict[str, st.SearchStrategy[Any]], usual: bool
+) -> st.SearchStrategy[Cell]:
+    """Cells from a template and drawn changes; ``usual``: on the short ladder."""
 
     def build(template: Cell, drawn: dict[str, Any]) -> Cell:
         steps = _STEPS if usual else template.steps

@@ -17,9 +17,11 @@ from numpy.typing import NDArray
 from stepbias.kernels.loss import Loss
 from stepbias.kernels.plain import loss_data
 from stepbias.theory.arithmetic import Arithmetic, Array
+from stepbias.theory.optimizer import Optimizer
 from stepbias.theory.optimizers import AdamFamily
 from stepbias.theory.plain_losses import PlainLoss, plain_loss
 from stepbias.theory.variants import STATEMENT, Variant
+from stepbias.verify.second_rules import RuleField, RuleIterate, covers
 
 Integers = NDArray[np.int64]
 
@@ -55,6 +57,20 @@ class Setting:
             eps, eps_root = eps_root, eps
         corrected = self.bias_correction != variant.flip_bias_correction
         return Setting(self.beta, self.rho, eps, eps_root, corrected)
+
+
+def setting_of(optimizer: Any) -> Setting | Optimizer:
+    """What :func:`replicate` needs of an optimizer."""
+    return optimizer if isinstance(optimizer, Optimizer) else Setting.of(optimizer)
+
+
+def comparable(optimizer: Any, variant: Variant, numbers: Arithmetic) -> str:
+    """Why a measurement cannot be repeated in the second arithmetic, or nothing."""
+    if variant.limit:
+        return "the second arithmetic knows no coefficients of n -> infinity"
+    if isinstance(optimizer, Optimizer) and not covers(numbers):
+        return f"a rule cannot be run in {numbers.name}"
+    return ""
 
 
 class CompiledLoss:
@@ -142,6 +158,8 @@ class Field:
         )
         self.member = numbers.real((batch[:, None] == np.arange(loss.batches)).astype(float))
         self.factor = {k: numbers.real(float(v)) for k, v in asdict(variant).items()}
+        for kind, terms in (("memory", ("L", "P")), ("discretization", ("Lbar", "Pbar"))):
+            self.factor |= {term: self.factor[term] * self.factor[kind] for term in terms}
         self.short, self.leading = variant.short_memory, variant.bias == 0.0
         self.eps, self.eps_root = numbers.real(setting.eps), numbers.real(setting.eps_root)
 
@@ -209,7 +227,7 @@ class Replica:
 
 def replicate(
     numbers: Arithmetic,
-    setting: Setting,
+    setting: Setting | Optimizer,
     loss: PlainLoss,
     theta0: Sequence[float] | NDArray[np.float64],
     h: float,
@@ -224,8 +242,8 @@ def replicate(
     Parameters
     ----------
     numbers : Arithmetic
-    setting : Setting
-        Of the optimizer.
+    setting : Setting or Optimizer
+        Of the optimizer; an optimizer that is given by its rule needs an arithmetic with complex numbers, see :func:`comparable`.
     loss : PlainLoss
         In the same arithmetic.
     theta0 : (p,) float64
@@ -241,19 +259,20 @@ def replicate(
         Classical Runge-Kutta steps on every piece.
     """
     step = numbers.real(h)
-    field = Field(numbers, setting.under(variant), loss, step, batch, variant)
+    field: Field | RuleField
+    advance: _Iterate | RuleIterate
+    if isinstance(setting, Optimizer):
+        field = RuleField(setting, loss, step, batch, variant)
+        advance = RuleIterate(setting, loss, step)
+    else:
+        field = Field(numbers, setting.under(variant), loss, step, batch, variant)
+        advance = _Iterate(numbers, setting, loss, step)
     flow = numbers.real(np.array(theta0, dtype=np.float64))
     iterate = flow
-    state = (0 * flow, 0 * flow)
-    decays = numbers.real(np.array([setting.beta, setting.rho]))
-    powers = 1 + 0 * decays
     largest = numbers.real(0.0)
     with np.errstate(all="ignore"):
         for n, b in enumerate(batch):
-            powers = powers * decays
-            iterate, state = _update(
-                numbers, setting, loss, flow if local else iterate, step, int(b), state, powers
-            )
+            iterate = advance(flow if local else iterate, int(b))
             for _ in range(substeps):
                 flow = _runge_kutta(field, flow, step / substeps, n)
             gap = iterate - flow
@@ -265,29 +284,32 @@ def replicate(
     return Replica(len(batch), largest, iterate, flow)
 
 
-def _update(
-    numbers: Arithmetic,
-    setting: Setting,
-    loss: PlainLoss,
-    theta: Array,
-    h: Any,
-    b: int,
-    state: tuple[Array, Array],
-    powers: Array,
-) -> tuple[Array, tuple[Array, Array]]:
-    """One step of the optimizer; ``powers`` are beta^(n+1) and rho^(n+1)."""
-    g = loss.gradients(theta)[b]
-    beta, rho = numbers.real(setting.beta), numbers.real(setting.rho)
-    m = beta * state[0] + (1 - beta) * g
-    v = rho * state[1] + (1 - rho) * g * g
-    mean, square = m, v
-    if setting.bias_correction:
-        mean, square = m / (1 - powers[0]), v / (1 - powers[1])
-    root = numbers.sqrt(square + numbers.real(setting.eps_root))
-    return theta - h * mean / (root + numbers.real(setting.eps)), (m, v)
+class _Iterate:
+    """The discrete iterates of the Adam family."""
+
+    def __init__(self, numbers: Arithmetic, setting: Setting, loss: PlainLoss, h: Any) -> None:
+        self.numbers, self.loss, self.h = numbers, loss, h
+        self.corrected = setting.bias_correction
+        self.decays = numbers.real(np.array([setting.beta, setting.rho]))
+        self.powers = 1 + 0 * self.decays  # beta^n and rho^n
+        self.eps, self.eps_root = numbers.real(setting.eps), numbers.real(setting.eps_root)
+        self.state: tuple[Array, Array] | None = None
+
+    def __call__(self, theta: Array, b: int) -> Array:
+        """One step from theta (p,) with the gradient of batch b."""
+        g = self.loss.gradients(theta)[b]
+        beta, rho = self.decays
+        before = (0 * g, 0 * g) if self.state is None else self.state
+        m = beta * before[0] + (1 - beta) * g
+        v = rho * before[1] + (1 - rho) * g * g
+        self.state, self.powers = (m, v), self.powers * self.decays
+        mean, square = m, v
+        if self.corrected:
+            mean, square = m / (1 - self.powers[0]), v / (1 - self.powers[1])
+        return theta - self.h * mean / (self.numbers.sqrt(square + self.eps_root) + self.eps)
 
 
-def _runge_kutta(field: Field, theta: Array, h: Any, n: int) -> Array:
+def _runge_kutta(field: Field | RuleField, theta: Array, h: Any, n: int) -> Array:
     """One classical step of order 4 inside the piece n."""
     k1 = field(theta, n)
     k2 = field(theta + h / 2 * k1, n)

@@ -6,6 +6,7 @@ is replayed from a few numbers.
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any
 
 import numpy as np
@@ -14,7 +15,7 @@ from numpy.typing import NDArray
 
 from stepbias.kernels.loss import Loss
 from stepbias.theory.checks import choice, parameter, positive, whole
-from stepbias.theory.optimizers import Adam, AdamFamily, RMSProp
+from stepbias.theory.optimizers import Adam, AnyOptimizer, RMSProp
 from stepbias.theory.schedules import IID, Cyclic, Reshuffled, Schedule
 from stepbias.verify.problems import starts as expand_starts
 
@@ -70,21 +71,61 @@ def losses(
     )
 
 
+def _build(kind: str, beta: float, rho: float, eps: float, inside: bool, rest: float) -> Any:
+    """An optimizer of a kind; ``rest`` in [0, 1] is its weight decay, or chooses the shape of its sign."""
+    from stepbias.theory import shipped  # SymPy: only for those who draw
+
+    outer, inner = (0.0, eps) if inside else (eps, 0.0)
+    shape = "soft" if inside else "tanh"
+    makers: dict[str, Callable[[], AnyOptimizer]] = {
+        "adam": lambda: Adam(beta, rho, outer, inner),
+        "adam without bias correction": lambda: Adam(beta, rho, outer, inner, False),
+        "rmsprop": lambda: RMSProp(rho, outer, inner),
+        "gradient-descent": shipped.GradientDescent,
+        "heavy-ball": lambda: shipped.HeavyBall(beta),
+        "nesterov": lambda: shipped.Nesterov(beta),
+        "adamw": lambda: shipped.AdamW(beta, rho, outer, inner, rest),
+        "nadam": lambda: shipped.NAdam(beta, rho, outer, inner),
+        "smooth-lion": lambda: shipped.SmoothLion(beta, rho, eps, rest, shape),
+        "smooth-signum": lambda: shipped.SmoothSignum(beta, eps, shape),
+    }
+    return makers[kind]()
+
+
+ADAM_KINDS = ("adam", "rmsprop", "adam without bias correction")
+KINDS = (
+    *ADAM_KINDS,
+    "gradient-descent",
+    "heavy-ball",
+    "nesterov",
+    "adamw",
+    "nadam",
+    "smooth-lion",
+    "smooth-signum",
+)
+
+
 def optimizers(
-    max_beta: float = 0.9, max_rho: float = 0.95, min_eps: float = 1e-4, max_eps: float = 1.0
-) -> st.SearchStrategy[AdamFamily]:
-    """Adam and RMSProp, epsilon inside or outside the root, with and without bias correction.
+    max_beta: float = 0.9,
+    max_rho: float = 0.95,
+    min_eps: float = 1e-4,
+    max_eps: float = 1.0,
+    kinds: tuple[str, ...] = ADAM_KINDS,
+) -> st.SearchStrategy[Any]:
+    """Adam and RMSProp, epsilon inside or outside the root, with and without bias correction; others by their names.
 
     Parameters
     ----------
     max_beta, max_rho : float
         Largest decays, in [0, 1); the smallest are 0.
     min_eps, max_eps : float
-        Range of epsilon, drawn on a logarithmic scale.
+        Range of epsilon (of Lion and Signum: of delta), drawn on a logarithmic scale.
+    kinds : tuple of str
+        Of ``strategies.KINDS``; default ``strategies.ADAM_KINDS``.
 
     Returns
     -------
-    Hypothesis strategy of Adam or RMSProp
+    Hypothesis strategy of optimizers
     """
     largest_beta, largest_rho = _decay("max_beta", max_beta), _decay("max_rho", max_rho)
     low, high = positive("min_eps", min_eps), positive("max_eps", max_eps)
@@ -92,21 +133,20 @@ def optimizers(
         raise ValueError(
             f"min_eps = {low!r} exceeds max_eps = {high!r}; accepted: min_eps <= max_eps"
         )
+    if not isinstance(kinds, tuple | list) or not kinds:
+        error = ValueError if isinstance(kinds, tuple | list) else TypeError
+        raise error(f"kinds = {kinds!r}; accepted: a sequence of names, at least one")
+    for kind in kinds:
+        choice("kinds", kind, KINDS)
     epsilon = st.floats(np.log10(low), np.log10(high)).map(lambda e: float(10.0**e))
-
-    def build(kind: str, beta: float, rho: float, eps: float, inside: bool) -> AdamFamily:
-        outer, inner = (0.0, eps) if inside else (eps, 0.0)
-        if kind == "rmsprop":
-            return RMSProp(rho, outer, inner)
-        return Adam(beta, rho, outer, inner, bias_correction=kind == "adam")
-
     return st.builds(
-        build,
-        st.sampled_from(("adam", "rmsprop", "adam without bias correction")),
+        _build,
+        st.sampled_from(kinds),
         st.floats(0.0, largest_beta),
         st.floats(0.0, largest_rho),
         epsilon,
         st.booleans(),
+        st.floats(0.0, 1.0),
     )
 
 

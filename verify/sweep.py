@@ -86,7 +86,7 @@ def memory_rate(drift: Floats, decay: Floats, horizon: float) -> Floats:
     drift : (B,) float64
         The largest |D'/D| along the two trajectories.
     decay : (B,) float64
-        The larger of beta and rho.
+        Factor by which the slowest memory shrinks in a step: the larger of beta and rho.
     horizon : float
 
     Returns
@@ -95,9 +95,10 @@ def memory_rate(drift: Floats, decay: Floats, horizon: float) -> Floats:
         The larger of 1/(T (1 - decay)), the memory being short against the horizon, and drift / (1 - decay), the denominator changing little within
         the memory: where it dips and returns, error lines have any slope until then.
     """
-    slow = drift / (1.0 - decay)
+    rest = np.maximum(1.0 - decay, 2.0**-30)  # undamped memory: longer than any run
+    slow = drift / rest
     return np.maximum(
-        1.0 / (horizon * (1.0 - decay)), np.where(np.isfinite(slow), slow, np.finfo(float).max)
+        1.0 / (horizon * rest), np.where(np.isfinite(slow), slow, np.finfo(float).max)
     )
 
 
@@ -166,7 +167,7 @@ def sweep(
     ensembles = [prepare(optimizer, loss, theta0, total / n, n, schedule, device) for n in counts]
     found, iterates = _measured(ensembles, counts, variant, method, kind == "local", fault, device)
     problems = ensembles[0].problems
-    beta, rho, eps, _ = ensembles[0].parameters.T
+    eps = ensembles[0].eps
     finest = int(np.argmax(counts))
     # Both trajectories: one of them may cross a steep place that the other one misses.
     drift = np.maximum(found[finest].drift, iterates)
@@ -189,7 +190,7 @@ def sweep(
         floor=np.stack(floors, axis=1),
         difference=np.stack([m.difference for m in found], axis=1),
         distance=found[finest].distance,
-        memory=memory_rate(drift, np.maximum(beta, rho), total),
+        memory=memory_rate(drift, ensembles[0].decay, total),
         integrity=collect(
             np.stack([m.start for m in found], axis=1),
             stack_shown([m.grain for m in found]),

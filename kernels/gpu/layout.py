@@ -24,6 +24,7 @@ from stepbias.kernels.gpu.state import (
 )
 from stepbias.kernels.gpu.sums import Tables, tables
 from stepbias.kernels.measure import Method, field_optimizer
+from stepbias.kernels.rule import memory_window, table_length
 from stepbias.theory.variants import Variant
 
 Floats = NDArray[np.float64]
@@ -65,13 +66,17 @@ def plan(
     steps, methods : H of each
     variant : Variant
     """
+    if variant.limit:
+        raise ValueError("variant = limit is measured on device 'cpu' only")
     kind = rule_groups(ensemble)
     representatives = np.unique(kind, return_index=True)[1]
     flow_of = field_optimizer(ensemble.optimizer, variant)
     # All rules are there at once, which the CPU's blocks never are; twice, while they are put together.
-    entries = 4 * len(representatives) * max(steps) * (2 * ensemble.loss.batches + 7)
+    batches, (beta, rho) = ensemble.loss.batches, ensemble.parameters[:, :2].max(axis=0)
+    rows = table_length(batches, memory_window(beta, rho), max(steps))
+    entries = 4 * len(representatives) * rows * (2 * batches + 7)
     require_memory("steps", max(steps), entries, f"the tables of {len(representatives)} rules")
-    rules = [ensemble.rule(ensemble.optimizer, int(b)) for b in representatives]
+    rules: list[Any] = [ensemble.rule(ensemble.optimizer, int(b)) for b in representatives]
     same = flow_of is ensemble.optimizer
     if not same:
         rules += [ensemble.rule(flow_of, int(b)) for b in representatives]

@@ -34,6 +34,7 @@ class Tables(NamedTuple):
     eps_root: Any
     window: Any
     settled: Any
+    last: Any
     start: Any
     power: Any
     batch: Any
@@ -62,7 +63,7 @@ def tables(rules: Sequence[Rule]) -> Tables:
     """Rules one behind the other, in the host's memory."""
     columns: dict[str, Any] = {
         name: np.array([getattr(rule, name) for rule in rules])
-        for name in ("beta", "rho", "eps", "eps_root", "window", "settled")
+        for name in ("beta", "rho", "eps", "eps_root", "window", "settled", "last")
     }
     for name in _PER_STEP:
         columns[name] = np.concatenate([getattr(rule, name).reshape(-1) for rule in rules])
@@ -94,7 +95,7 @@ def averages(batches: int) -> Any:
 
     @device_function
     def of_entry(rules, r, n, i, stride, gradients):
-        row = rules.start[r] + n
+        row = rules.start[r] + min(n, rules.last[r])
         mc, sc = rules.mean_correction[row], rules.square_correction[row]
         mean, square = 0.0, 0.0
         for b in range(batches):
@@ -117,6 +118,7 @@ def entry(batches: int) -> Any:
 
     @device_function
     def of_entry(rules, r, n, short_memory, factors, i, stride, gradients, out):
+        n = min(n, rules.last[r])
         mean, square = averages_at(rules, r, n, i, stride, gradients)
         eps, eps_root = rules.eps[r], rules.eps_root[r]
         u = _direction(mean, square, eps, eps_root)

@@ -12,7 +12,7 @@ from typing import Any
 
 from numba import cuda
 
-from stepbias.kernels import trajectory
+from stepbias.kernels import compensated, trajectory
 from stepbias.kernels.gpu.bind import device
 from stepbias.kernels.gpu.local import device_function
 from stepbias.kernels.gpu.oracle import DeviceOracle
@@ -30,7 +30,7 @@ _mean_of, _direction, _root, _rate, _relative_rate = (
         adam.relative_rate,
     )
 )
-_add, _gap_of, _grain = (device(f) for f in (trajectory.add, trajectory.gap, trajectory.grain))
+_add, _gap_of, _grain = (device(f) for f in (compensated.add, compensated.gap, trajectory.grain))
 
 
 @cache
@@ -40,7 +40,7 @@ def _step(oracle: DeviceOracle) -> Any:
 
     @device_function
     def advance(rules, r, n, lane, lanes, dim, h, data, extra, state):
-        part, row = dim * lanes, rules.start[r] + n
+        part, row = dim * lanes, rules.start[r] + min(n, rules.last[r])
         # the position of the iterate and its gradient are the first and the last third of their arrays
         gradient = state.moments[2 * part :]
         gradient_of(rules.batch[row], lane, lanes, dim, state.high, data, extra, gradient)

@@ -156,3 +156,12 @@ def test_more_than_the_memory_is_refused() -> None:
         ValueError, match=r"steps = 7 needs .* GiB for the trajectory; accepted: what"
     ):
         require_memory("steps", 7, 2**60, "the trajectory")
+
+
+def test_the_full_batch_has_runs_of_any_length() -> None:
+    loss = sb.Loss.random("sinusoid", 2)
+    ensemble = prepare(sb.Adam(), loss, [0.0, 0.0], 1e-9, 10**12, None, "cpu")
+    assert ensemble.schedule.shape == (10**12,)
+    assert ensemble.schedule.strides == (0,)
+    with pytest.raises(ValueError, match=r"steps = 1\d{30}; accepted: an integer from 0 to"):
+        prepare(sb.Adam(), loss, [0.0, 0.0], 1e-9, 10**30, None, "cpu")

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+from dataclasses import fields
 from typing import Any
 
 import numpy as np
 import pytest
 
 import stepbias as sb
+from stepbias.kernels import rule as rule_module
 from stepbias.kernels.blocks import Ensemble, prepare
 from stepbias.kernels.measure import Measurement, Method, field_optimizer, measure, resolution
 from stepbias.kernels.trajectory import CLASSICAL, HEUN
@@ -155,3 +157,60 @@ def test_overflow_is_reported_as_such() -> None:
     assert not np.isfinite(found.error[0])
     assert not np.isfinite(found.distance[0])
     assert isinstance(found, Measurement)
+
+
+# Full batch: tables that end before the run does, and strides over pieces with one and the same field -------------------------------
+
+FULL = sb.Loss.random("logistic", dim=3, batches=1, problems=3, seed=3)
+LONG = 900  # more than the three windows that the tables have
+QUICK: list[AdamFamily] = [
+    sb.Adam(0.5, 0.7, eps=0.0, eps_root=1e-2),
+    sb.Adam(0.7, 0.5, eps=1e-1),
+    sb.RMSProp(0.7, 0.0, 1e-2),
+]
+
+
+def long_run(optimizer: AdamFamily, steps: int = LONG) -> Ensemble:
+    return prepare(optimizer, FULL, START, 1.0 / steps, steps, None, "cpu")
+
+
+@pytest.mark.parametrize("variant", [STATEMENT, Variant(short_memory=True), LEADING])
+@pytest.mark.parametrize("optimizer", QUICK)
+def test_a_run_past_the_end_of_its_tables_has_the_bits_of_whole_tables(
+    monkeypatch: pytest.MonkeyPatch, optimizer: AdamFamily, variant: Variant
+) -> None:
+    ours = measure(long_run(optimizer), LONG, variant)
+    short = long_run(optimizer).rule(optimizer, 0)
+    monkeypatch.setattr(rule_module, "table_length", lambda batches, memory, steps: steps)
+    assert short.last < 400 < len(long_run(optimizer).rule(optimizer, 0).batch) == LONG
+    theirs = measure(long_run(optimizer), LONG, variant)
+    for field in fields(Measurement):
+        np.testing.assert_array_equal(
+            getattr(ours, field.name), getattr(theirs, field.name), field.name
+        )
+
+
+@pytest.mark.parametrize("optimizer", QUICK)
+def test_strides_see_the_same_distance(optimizer: AdamFamily) -> None:
+    steps = 20_000
+    every = measure(long_run(optimizer, steps), steps, method=Method(CLASSICAL, 1, HEUN, 1))
+    method = Method(CLASSICAL, 2, CLASSICAL, 1, 50)
+    strided = measure(long_run(optimizer, steps), steps, method=method)
+    # The iterates are the same, and their end is seen by both: what differs is the solver's error, that of steps 50 times as long included.
+    apart = np.linalg.norm(strided.difference - every.difference, axis=1)
+    assert np.all(apart <= 4.0 * (every.solver + strided.solver) + 1e-15)
+    assert np.all(strided.error <= every.error + 4.0 * (every.solver + strided.solver) + 1e-15)
+    # Between two looks 50 of 20000 steps pass: the error, which grows from 0 by a bounded rate, changes by less than a hundredth.
+    np.testing.assert_allclose(strided.error, every.error, rtol=1e-2)
+    assert np.all(strided.solver <= 1e-2 * strided.error)
+
+
+def test_strides_do_not_touch_several_batches() -> None:
+    for stride in (1, 7):
+        found = measure(
+            ensemble(OPTIMIZERS[0]), STEPS, method=Method(CLASSICAL, 1, HEUN, 1, stride)
+        )
+        if stride == 1:
+            first = found
+    np.testing.assert_array_equal(first.error, found.error)
+    np.testing.assert_array_equal(first.solver, found.solver)

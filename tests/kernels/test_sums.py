@@ -9,6 +9,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from stepbias.kernels import rule as rule_module
 from stepbias.kernels.rule import Rule, make_rule
 from stepbias.kernels.sums import SumState, make_sum_state, memory_sums
 from tests.reference import UNIT, Floats, weights
@@ -41,7 +42,8 @@ def expected(
 ) -> tuple[list[Floats], list[Floats]]:
     """M, V, U and the two lag vectors by their definitions, and the absolute values of what is added in them."""
     batches = len(gradients)
-    g = gradients[rule.batch[: n + 1]]
+    batch = rule.batch[np.minimum(np.arange(n + 1), rule.last)]
+    g = gradients[batch]
     w, r = weights(rule.beta, n, corrected), weights(rule.rho, n, corrected)
     mean, square = w @ g, r @ g**2
     D = np.sqrt(square + rule.eps_root) + rule.eps
@@ -57,7 +59,7 @@ def expected(
     ):
         lag, scale = np.zeros_like(gradients), np.zeros_like(gradients)
         for b in range(batches):
-            weight = np.where(rule.batch[: n + 1] == b, table[n], 0.0)
+            weight = np.where(batch == b, table[n], 0.0)
             lag[b] = 2.0 * past_factor * (weight @ after) + now_factor * weight.sum() * U[n]
             past, now = weight[:n].sum() * total, weight.sum() * size[n]
             # What the window drops, all weights below 2^-60 together, is no rounding: it is divided by the unit here.
@@ -167,6 +169,25 @@ def test_truncated_memory_is_exact_to_rounding(n: int, place: tuple[float, float
     rule = make_rule(0.3, 0.5, *place, True, rng.integers(0, 3, n + 1), 3)
     assert rule.window == 60
     assert_state(rule, True, n, rng.normal(size=(3, 5)))
+
+
+@pytest.mark.parametrize("short_memory", [False, True])
+@pytest.mark.parametrize("corrected", [False, True])
+@pytest.mark.parametrize("place", PLACES)
+def test_past_the_end_of_the_tables_nothing_changes(
+    monkeypatch: pytest.MonkeyPatch, place: tuple[float, float], corrected: bool, short_memory: bool
+) -> None:
+    gradients = np.random.default_rng(1).normal(size=(1, 33))
+    steps = 700
+    batch = np.zeros(steps, dtype=np.int64)
+    short = make_rule(0.7, 0.8, *place, corrected, batch, 1)
+    monkeypatch.setattr(rule_module, "table_length", lambda batches, memory, steps: steps)
+    full = make_rule(0.7, 0.8, *place, corrected, batch, 1)
+    assert 500 < short.last < 600
+    for n in (0, 3, 2 * short.window, short.last - 1, short.last, short.last + 1, steps - 1):
+        ours, theirs = (run(rule, n, gradients, ONES, short_memory) for rule in (short, full))
+        for name in ("mean", "square", "step", "mean_lag", "square_lag"):
+            np.testing.assert_array_equal(getattr(ours, name), getattr(theirs, name), name)
 
 
 @pytest.mark.parametrize("eps", [1e-8, 1e-150, 1.0])

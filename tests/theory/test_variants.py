@@ -29,12 +29,22 @@ OPTIMIZERS: list[AdamFamily] = [
 
 
 def test_a_statement_has_factors_one() -> None:
-    assert STATEMENT.factors.tolist() == [1.0] * 7
-    assert LEADING.factors.tolist() == [1.0] * 6 + [0.0]
+    assert STATEMENT.factors.tolist() == [1.0] * 9
+    assert LEADING.factors.tolist() == [1.0] * 6 + [0.0, 1.0, 1.0]
     for index, term in enumerate(TERMS):
         assert reference.scaled(term, 0.25).factors.tolist() == [
-            0.25 if k == index else 1.0 for k in range(7)
+            0.25 if k == index else 1.0 for k in range(9)
         ]
+
+
+def test_memory_and_discretization_are_factors_on_the_terms_of_their_kind() -> None:
+    named = [*TERMS, "memory", "discretization"]
+    for variant, changed in (
+        (Variant(memory=0.5), {"L": 0.5, "P": 0.5, "memory": 0.5}),
+        (Variant(discretization=0.5), {"Lbar": 0.5, "Pbar": 0.5, "discretization": 0.5}),
+        (Variant(memory=0.5, L=3.0), {"L": 1.5, "P": 0.5, "memory": 0.5}),
+    ):
+        assert variant.factors.tolist() == [changed.get(name, 1.0) for name in named]
 
 
 def test_names_say_what_differs() -> None:

@@ -138,3 +138,19 @@ def test_bad_limits_are_refused(
     with pytest.raises(error) as caught:
         getattr(strategies, name)(**arguments)
     assert words in str(caught.value)
+
+
+@QUICK
+@given(strategies.optimizers(kinds=strategies.KINDS), st.integers(0, 20))
+def test_every_kind_of_optimizer_has_a_field(optimizer: Any, n: int) -> None:
+    loss = sb.Loss.random("log-cosh", dim=2, batches=2, seed=1)
+    assert np.all(np.isfinite(sb.vector_field(optimizer, loss, [0.5, -0.3], n, 0.1)))
+
+
+def test_kinds_are_checked() -> None:
+    with pytest.raises(ValueError, match="kinds = 'lion'; accepted: 'adam'"):
+        strategies.optimizers(kinds=("lion",))
+    with pytest.raises(ValueError, match=r"kinds = \(\)"):
+        strategies.optimizers(kinds=())
+    with pytest.raises(TypeError, match="kinds = 'adam'"):
+        strategies.optimizers(kinds="adam")  # type: ignore[arg-type]

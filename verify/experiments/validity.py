@@ -22,7 +22,7 @@ _HORIZON = 0.5
 _COUNTS = (16, 32, 64)
 _DEFAULTS = "(beta, rho, eps) = (0.9, 0.999, 1e-08)"
 # Steps of the coarsest of three runs: of the layer sqrt(epsilon), counted in memories; of the path, counted in memories; of the path.
-_LAYER, _MEMORIES, _STEPS = 32.0, 96, 2000
+_LAYER, _MEMORIES, _STEPS = 24.0, 64, 2000
 
 
 class _Problems(NamedTuple):
@@ -105,7 +105,7 @@ def _layer_steps(epsilon: float, decay: float, finer: int) -> int:
 def constant_with_sign_change(variant: str, setting: Setting) -> Samples:
     """1/C over epsilon, beta = rho = 0.8, on paths where a component changes sign."""
     decay = 0.8
-    epsilons = [4e-3 * 2.0**-k for k in range(6)]
+    epsilons = [4e-3 * 2.0**-k for k in range(5)]
     problems = _problems(setting, "resolving-step", decay, decay, 2e-4)
     settings = [
         (Adam(decay, decay, 0.0, e), _HORIZON, _layer_steps(e, decay, setting.finer))

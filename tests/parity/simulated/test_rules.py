@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
+import numpy as np
 import pytest
 
 from tests.parity import cases, comparisons
@@ -70,3 +73,15 @@ def test_full_batch_that_has_settled() -> None:
     assert case.ensemble(26, case.h).rule(case.optimizer, 0).settled == 24
     for n in (23, 24, 25):
         comparisons.terms(case, n)
+
+
+def test_full_batch_past_the_end_of_its_tables() -> None:
+    case = cases.settled_case()
+    assert case.ensemble(46, case.h).rule(case.optimizer, 0).last == 37
+    for n in (37, 38, 45):
+        comparisons.terms(case, n)
+        comparisons.field(case, n)
+    slow = replace(
+        case, h=np.asarray(case.h) / 64.0
+    )  # 46 steps in a box where the derivatives are known
+    comparisons.iterate(replace(slow, steps=46))

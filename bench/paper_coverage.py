@@ -1,9 +1,9 @@
 """Write docs/coverage.md: every item of the papers, the claims that check it, and what a stored run found.
 
     stepbias verify --profile standard --json report.json
-    python bench/coverage.py --report report.json      # keeps what the page needs in bench/results/coverage.json, and writes the page
-    python bench/coverage.py                           # writes the page from the results that are kept
-    python bench/coverage.py --check                   # status 1 if the page is not what would be written
+    python bench/paper_coverage.py --report report.json      # keeps what the page needs in bench/results/coverage.json, and writes the page
+    python bench/paper_coverage.py                           # writes the page from the results that are kept
+    python bench/paper_coverage.py --check                   # status 1 if the page is not what would be written
 
 Several reports may be given; later ones replace rows of earlier ones. The table itself is data, `stepbias.theory.coverage`. An id that is no claim, and a
 claim that no item names, is an error.
@@ -146,7 +146,7 @@ def page(results: Results) -> str:
 _INTRODUCTION = (
     "Every definition, equation, remark, example, lemma, theorem, table and figure of the papers of Cattaneo, Klusowski and Shigida that states something,\n"
     "with the claims that check it (`stepbias claims` prints them in full); an item without a claim says why. What a verdict and the last column mean is\n"
-    "told in [What a verdict means](what-a-verdict-means.md). This page is written by `python bench/coverage.py`."
+    "told in [What a verdict means](what-a-verdict-means.md). This page is written by `python bench/paper_coverage.py`."
 )
 _MISPRINTS = (
     "Slips of the pen found on the way. Those that change a statement are refuted as printed and confirmed as corrected; the others are only listed. The\n"

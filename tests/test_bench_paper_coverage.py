@@ -1,4 +1,4 @@
-"""bench/coverage.py: the page from the table and from stored rows."""
+"""bench/paper_coverage.py: the page from the table and from stored rows."""
 
 from __future__ import annotations
 
@@ -17,13 +17,13 @@ from stepbias.verify.registry import CLAIMS
 from stepbias.verify.report import Report
 from stepbias.verify.rows import Row
 
-SCRIPT = Path(__file__).resolve().parents[1] / "bench" / "coverage.py"
+SCRIPT = Path(__file__).resolve().parents[1] / "bench" / "paper_coverage.py"
 ORDER = "adam-inside/global-order"
 
 
 @pytest.fixture(scope="module")
 def script() -> ModuleType:
-    spec = importlib.util.spec_from_file_location("bench_coverage", SCRIPT)
+    spec = importlib.util.spec_from_file_location("bench_paper_coverage", SCRIPT)
     assert spec is not None
     assert spec.loader is not None
     module = importlib.util.module_from_spec(spec)
@@ -135,4 +135,4 @@ def test_claims_that_no_item_names_fail(
 
 def test_the_page_in_the_repository_is_the_one_that_is_written(script: ModuleType) -> None:
     kept = json.loads(script.RESULTS.read_text()) if script.RESULTS.exists() else {}
-    assert script.PAGE.read_text() == script.page(kept), "run: python bench/coverage.py"
+    assert script.PAGE.read_text() == script.page(kept), "run: python bench/paper_coverage.py"

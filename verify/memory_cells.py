@@ -1,0 +1,146 @@
+"""Cells of the claims on optimizers with memory: the law of the random cells at the settings that each optimizer has."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+from typing import Any
+
+from stepbias.theory import memory_claims
+from stepbias.theory.claim import Claim
+from stepbias.theory.shipped import (
+    AdamW,
+    GradientDescent,
+    HeavyBall,
+    NAdam,
+    Nesterov,
+    SmoothLion,
+    SmoothSignum,
+)
+from stepbias.verify.cells import Cell, Plan, random_cells
+from stepbias.verify.sweep import step_ladder
+
+# Large enough that its part of the path shows beside that of the gradient.
+_WEIGHT_DECAY = 0.5
+# PyTorch's momentum_decay is 0.004: mu_t then grows over thousands of steps. 0.5 lets it grow within the memory.
+_PSI = 0.5
+# Not 0, where most of these optimizers are gradient descent.
+_QUICK_DECAYS, _DECAYS = (0.5, 0.8), (0.5, 0.9)
+# Widths of the smooth signs too: a layer of sqrt(epsilon) is resolved by the ladders below.
+_EPSILONS = (1e-1, 1e-2)
+
+
+@dataclass(frozen=True)
+class Form:
+    """How an optimizer is built from a cell, and which of the cell's settings it has."""
+
+    build: Callable[[Cell], Any]
+    beta: bool = True
+    rho: bool = True
+    epsilon: bool = True
+    scaled: bool = False
+    """The step is 1 / (1 - beta) times the gradient's: so much shorter is the horizon."""
+
+
+_FORMS: dict[str, Form] = {
+    "adam": Form(lambda c: c.optimizer()),
+    "rmsprop": Form(lambda c: c.optimizer(), beta=False),
+    "gradient-descent": Form(lambda c: GradientDescent(), beta=False, rho=False, epsilon=False),
+    "heavy-ball": Form(lambda c: HeavyBall(c.beta), rho=False, epsilon=False, scaled=True),
+    "nesterov": Form(lambda c: Nesterov(c.beta), rho=False, epsilon=False, scaled=True),
+    "adamw": Form(lambda c: AdamW(c.beta, c.rho, 0.0, c.epsilon, _WEIGHT_DECAY)),
+    "nadam": Form(lambda c: NAdam(c.beta, c.rho, 0.0, c.epsilon)),
+    "nadam-growing": Form(lambda c: NAdam(c.beta, c.rho, 0.0, c.epsilon, _PSI)),
+    "lion": Form(lambda c: SmoothLion(c.beta, c.rho, c.epsilon, _WEIGHT_DECAY, "soft")),
+    "lion-tanh": Form(lambda c: SmoothLion(c.beta, c.rho, c.epsilon**0.5, _WEIGHT_DECAY, "tanh")),
+    "signum": Form(lambda c: SmoothSignum(c.beta, c.epsilon, "soft"), rho=False),
+    "signum-tanh": Form(lambda c: SmoothSignum(c.beta, c.epsilon**0.5, "tanh"), rho=False),
+}
+# The forms that one claim covers, in turn over its cells.
+_TURNS = {
+    "nadam": ("nadam", "nadam-growing"),
+    "lion": ("lion", "lion-tanh"),
+    "signum": ("signum", "signum-tanh"),
+}
+
+
+def build(cell: Cell) -> Any:
+    """The optimizer of a cell."""
+    return _FORMS[cell.algorithm].build(cell)
+
+
+def is_memory_claim(claim: Claim) -> bool:
+    """Whether a claim is about an optimizer other than Adam and RMSProp, or about limiting coefficients."""
+    return claim.algorithm in memory_claims.NAMES or claim.variant.limit
+
+
+# With bias correction the means start right up to the batches that are not in them yet: what is left at O(h) is small, and shows at finer steps.
+_CORRECTED, _CORRECTED_FINER = ("adam", "adamw"), 4
+# A memory of 1000 steps: every evaluation looks 40,000 steps back, and no number of steps that can be afforded shows an order.
+_UNRESOLVED = (16, 32, 64)
+
+# Problems of a cell, cells of a family and the step ladder by profile; of the controls half as many problems.
+_SIZES = {
+    "quick": (6, 1, step_ladder(64, 2048, 0)),
+    "standard": (12, 3, step_ladder(64, 4096, 0)),
+    "thorough": (16, 6, step_ladder(64, 8192, 0)),
+}
+
+
+def memory_cells(claim: Claim, plan: Plan, profile: str, seed: int, group: str) -> list[Cell]:
+    """The random cells of a claim, every factor balanced, with the settings its optimizer has; the other settings are 0."""
+    problems, per_family, steps = _SIZES[profile]
+    if claim.exact:
+        problems = max(problems // 2, 4)
+    decays = _QUICK_DECAYS if profile == "quick" else _DECAYS
+    if claim.variant.limit and claim.algorithm in _CORRECTED and claim.exact:
+        steps = tuple(_CORRECTED_FINER * n for n in steps[1:])
+    elif profile == "quick" and claim.exact and not claim.variant.limit:
+        steps = steps[:-1]  # a first order shows early
+    own = replace(
+        plan,
+        betas=decays,
+        rhos=decays,
+        epsilons=_EPSILONS,
+        cells_per_family=per_family,
+        problems_per_cell=problems,
+        few_problems=None,
+        control_problems=None,
+        steps=steps,
+        finer_every=0,
+        full_batch_finer=1 if profile == "quick" else 2,
+        default_steps=(),
+    )
+    # for beta = rho, where a leading field of the Adam family is of higher order on the full batch, cells of exact claims are left out there
+    vanishing = claim.exact and claim.algorithm == "adamw" and not claim.variant.limit
+    shared = random_cells(replace(claim, algorithm="adam", exact=vanishing), own, seed, group)
+    # a beta that grows has no limit within the memory
+    several = () if claim.variant.limit else _TURNS.get(claim.algorithm, ())
+    turns = several or (claim.algorithm,)
+    cells = [
+        _with_form(cell, turns[i % len(turns)] if cell.pooled else turns[0])
+        for i, cell in enumerate(shared)
+        if cell.pooled or cell.rho > 0.99
+    ]
+    if claim.variant.limit:  # only a schedule that repeats has a past without a beginning
+        cells = [
+            replace(cell, schedule="cyclic", steps=own.ladder(steps, "cyclic", cell.batches))
+            if cell.pooled
+            else replace(cell, schedule="cyclic", steps=_UNRESOLVED[:2])
+            for cell in cells
+        ]
+    return [replace(cell, index=i) for i, cell in enumerate(cells)]
+
+
+def _with_form(cell: Cell, algorithm: str) -> Cell:
+    form = _FORMS[algorithm]
+    return replace(
+        cell,
+        algorithm=algorithm,
+        beta=cell.beta if form.beta else 0.0,
+        rho=cell.rho if form.rho else 0.0,
+        epsilon=cell.epsilon if form.epsilon else 0.0,
+        horizon=cell.horizon * (1.0 - cell.beta) if form.scaled else cell.horizon,
+        steps=cell.steps if cell.pooled or not form.rho else _UNRESOLVED,
+        count=cell.count if cell.pooled else 2,
+    )
