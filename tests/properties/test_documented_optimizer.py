@@ -1,0 +1,19 @@
+"""The optimizer of docs/how-to-add-an-optimizer.md: fewer than twenty lines, and what the page says of it."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+from typing import Any
+
+PAGE = Path(__file__).resolve().parents[2] / "docs" / "how-to-add-an-optimizer.md"
+
+
+def test_the_page_adds_an_optimizer_in_fewer_than_twenty_lines() -> None:
+    (code,) = re.findall(r"```python\n(.*?)```", PAGE.read_text(encoding="utf-8"), re.DOTALL)
+    assert len(code.strip().splitlines()) < 20
+    scope: dict[str, Any] = {}
+    exec(code.replace("print(", "str("), scope)
+    fit = scope["fit"]
+    assert fit.verdict == "confirmed"
+    assert round(fit.order, 2) == 2.0
