@@ -12,8 +12,9 @@ PAGE = Path(__file__).resolve().parents[2] / "docs" / "how-to-add-an-optimizer.m
 def test_the_page_adds_an_optimizer_in_fewer_than_twenty_lines() -> None:
     (code,) = re.findall(r"```python\n(.*?)```", PAGE.read_text(encoding="utf-8"), re.DOTALL)
     assert len(code.strip().splitlines()) < 20
-    scope: dict[str, Any] = {}
-    exec(code.replace("print(", "str("), scope)
+    printed: list[Any] = []
+    scope: dict[str, Any] = {"print": lambda *values: printed.append(values)}
+    exec(code, scope)
     fit = scope["fit"]
     assert fit.verdict == "confirmed"
-    assert round(fit.order, 2) == 2.0
+    assert printed[0] == ("confirmed", 2.0)
