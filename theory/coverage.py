@@ -53,7 +53,13 @@ def below(prefix: str, *names: str) -> tuple[str, ...]:
 
 def theorem(algorithm: str, place: str) -> tuple[str, ...]:
     """The claims on the O(h^2) distance, and the control without the O(h) term."""
-    names = ("global-order", "bilinear", "logistic-regression", "leading-field")
+    names = (
+        "global-order",
+        "bilinear",
+        "logistic-regression",
+        "leading-field",
+        "derived-from-rule",
+    )
     return below(f"{algorithm}-{place}", *names)
 
 

@@ -89,13 +89,20 @@ class Results(NamedTuple):
     square_lag: Any
 
 
+@device_function
+def table_step(rules, r, n):
+    """Step n, or the last one that the tables of a full batch hold: nothing changes after it."""
+    last = rules.last[r]
+    return n if n < last else last
+
+
 @cache
 def averages(batches: int) -> Any:
     """Device function: M and V (corrected) of entry i at step n."""
 
     @device_function
     def of_entry(rules, r, n, i, stride, gradients):
-        row = rules.start[r] + min(n, rules.last[r])
+        row = rules.start[r] + table_step(rules, r, n)
         mc, sc = rules.mean_correction[row], rules.square_correction[row]
         mean, square = 0.0, 0.0
         for b in range(batches):
@@ -118,7 +125,7 @@ def entry(batches: int) -> Any:
 
     @device_function
     def of_entry(rules, r, n, short_memory, factors, i, stride, gradients, out):
-        n = min(n, rules.last[r])
+        n = table_step(rules, r, n)
         mean, square = averages_at(rules, r, n, i, stride, gradients)
         eps, eps_root = rules.eps[r], rules.eps_root[r]
         u = _direction(mean, square, eps, eps_root)

@@ -17,7 +17,7 @@ from stepbias.kernels.gpu.bind import device
 from stepbias.kernels.gpu.local import device_function
 from stepbias.kernels.gpu.oracle import DeviceOracle
 from stepbias.kernels.gpu.state import STAGES
-from stepbias.kernels.gpu.sums import averages, entry
+from stepbias.kernels.gpu.sums import averages, entry, table_step
 from stepbias.theory import adam
 
 _mean_of, _direction, _root, _rate, _relative_rate = (
@@ -40,7 +40,7 @@ def _step(oracle: DeviceOracle) -> Any:
 
     @device_function
     def advance(rules, r, n, lane, lanes, dim, h, data, extra, state):
-        part, row = dim * lanes, rules.start[r] + min(n, rules.last[r])
+        part, row = dim * lanes, rules.start[r] + table_step(rules, r, n)
         # the position of the iterate and its gradient are the first and the last third of their arrays
         gradient = state.moments[2 * part :]
         gradient_of(rules.batch[row], lane, lanes, dim, state.high, data, extra, gradient)
