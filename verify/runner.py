@@ -217,7 +217,7 @@ def _statement_row(
     judged = settle(claim, judge(claim, samples), setting)
     row = summarise_statement(claim, judged, float(stored["seconds"][0]))
     row.mutants = [
-        mutant_of(claim, unit.variant, samples, Samples.from_arrays(found[unit.key]))
+        mutant_of(claim, unit.variant, samples, Samples.from_arrays(found[unit.key]), setting)
         for unit in wrong
     ]
     return row
@@ -338,7 +338,8 @@ class NoSuchProblemError(ValueError):
 
 def _replay_statement(claim: Statement, setting: Setting) -> Row:
     started = time.perf_counter()
-    samples = measure(claim, claim.variant, setting)
+    found = measure(claim, claim.variant, setting)
+    samples = found.take(np.flatnonzero(found.numbers == setting.only))
     if not len(samples.numbers):
         raise NoSuchProblemError(
             f"problem = {setting.only}: the experiment has no such problem in profile {setting.profile!r}, or it was not admissible"

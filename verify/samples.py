@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field, fields
+from dataclasses import dataclass, field, fields, replace
 from typing import Any
 from zlib import crc32
 
@@ -47,10 +47,17 @@ class Setting:
         whole("seed", self.seed, 0)
         whole("finer", self.finer, 1)
 
+    def again(self, problem: int, finer: int) -> Setting:
+        """The same run, of one problem alone and finer."""
+        return replace(self, finer=finer, only=problem)
+
+    def count(self, quick: int, standard: int, thorough: int) -> int:
+        """Number of problems of the profile, whichever of them are asked for."""
+        return (quick, standard, thorough)[_PROFILES.index(self.profile)]
+
     def numbers(self, quick: int, standard: int, thorough: int) -> Integers:
         """Numbers of the problems to measure: 0 .. count - 1 of the profile, or the one that was asked for."""
-        count = (quick, standard, thorough)[_PROFILES.index(self.profile)]
-        every = np.arange(count, dtype=np.int64)
+        every = np.arange(self.count(quick, standard, thorough), dtype=np.int64)
         return every if self.only is None else every[every == self.only]
 
     def rng(self, name: str, problem: int) -> np.random.Generator:
@@ -153,6 +160,12 @@ class Samples:
                 object.__setattr__(self, one.name, array)
         if len(self.labels) != count:
             raise ValueError(f"labels has shape {self.labels.shape}; accepted: ({count},)")
+        for name in ("uncertainty", "floor"):
+            if np.any(getattr(self, name) < 0.0):
+                raise ValueError(f"{name} has negative entries; accepted: sizes of errors, >= 0")
+        shapes = {name: getattr(self, name).shape for name in ("x", "error", "floor")}
+        if len(set(shapes.values())) > 1:
+            raise ValueError(f"x, error and floor have shapes {shapes}; accepted: one (B, H)")
         if not self.pooled.size:
             object.__setattr__(self, "pooled", np.ones(count, dtype=np.bool_))
         if not self.group.size:
@@ -171,6 +184,17 @@ class Samples:
                 raise ValueError(
                     f"the experiment gives no {name!r}; accepted for {kind!r}: {', '.join(needed)}"
                 )
+
+    def take(self, rows: Integers) -> Samples:
+        """Some of the problems, all of them to be judged."""
+        chosen = {
+            one.name: getattr(self, one.name)[rows]
+            for one in fields(self)
+            if one.name not in ("excluded", "caught", "pooled") and len(getattr(self, one.name))
+        }
+        chosen = {"numbers": self.numbers[rows], "labels": self.labels[rows]} | chosen
+        caught = {term: np.asarray(v)[rows] for term, v in self.caught.items()}
+        return Samples(**chosen, excluded=self.excluded, caught=caught)
 
     def arrays(self) -> dict[str, NDArray[Any]]:
         """Plain arrays, for the store; :meth:`from_arrays` reads them."""

@@ -42,6 +42,8 @@ class Judged:
     reason: list[str]
     value: Floats
     fits: list[OrderFit] = field(default_factory=list)
+    disputed: list[int] = field(default_factory=list)
+    """Problems that looked refuted and that the second look did not decide."""
 
     @property
     def pooled(self) -> list[int]:
@@ -62,12 +64,13 @@ def judge(claim: Statement, samples: Samples, level: float = LEVEL) -> Judged:
 def _orders(claim: Statement, samples: Samples, level: float) -> Judged:
     if not len(samples.numbers):
         return Judged(samples, [], [], np.empty(0))
+    known = np.isfinite(samples.floor)
     fits = fit_orders(
         _filled(samples.x),
-        samples.error,
+        np.where(known, samples.error, np.nan),  # of an error with unknown floor nothing is known
         claim.expected_order,
         exact=claim.exact,
-        floor=np.where(np.isfinite(samples.floor), samples.floor, 0.0),
+        floor=np.where(known, samples.floor, 0.0),
         level=level,
         memory=samples.memory if samples.memory.size else None,
     )
@@ -86,53 +89,82 @@ def _filled(x: Floats) -> Floats:
 
 
 def _sides(claim: Statement, samples: Samples) -> Judged:
-    left, right = samples.left, samples.right
+    identity = claim.kind == "identity"
+    left, right = np.abs(samples.left) if identity else samples.left, samples.right
     doubt = samples.uncertainty if samples.uncertainty.size else np.zeros(len(left))
     with np.errstate(divide="ignore", invalid="ignore"):
         value = np.where(right != 0.0, left / right, left)
     verdicts: list[Verdict] = []
     reasons = []
     for a, b, u in zip(left, right, doubt, strict=True):
-        worst = b + u if claim.kind == "inequality" else CLEAR * b
+        words = f"{number(a)} against {number(b)}" + (
+            f" with uncertainty {number(u, 2)}" if u else ""
+        )
         verdict: Verdict = "inconclusive"
-        if a + u <= b:
+        if not np.isfinite(a + b + u):
+            words = f"not finite: {words}"
+        elif a + u <= b:
             verdict = "confirmed"
-        elif a > worst:
+        elif a > (CLEAR * b if identity else b + u):
             verdict = "refuted"
         verdicts.append(verdict)
-        words = f"{number(a)} against {number(b)}"
-        reasons.append(words + (f" with uncertainty {number(u, 2)}" if u else ""))
+        reasons.append(words)
     return Judged(samples, verdicts, reasons, value)
 
 
-def settle(claim: Statement, judged: Judged, setting: Setting) -> Judged:
-    """Measure what looks refuted again, finer and alone, until one problem stays refuted; the others become inconclusive.
+def settle(
+    claim: Statement, judged: Judged, setting: Setting, variant: str | None = None
+) -> Judged:
+    """Measure what looks refuted again, finer and alone, until one problem stays refuted.
 
-    The verdict of the second look replaces that of the first. With K suspects it is made at the level 1 - 0.01 / K (Bonferroni). Exact arithmetic is not
-    looked at again.
+    The verdict of the second look replaces that of the first. Two exceptions: of two looks with a stated uncertainty that agree, the sharper one counts; and a
+    problem that the second look does not decide stays disputed, so that the claim cannot be confirmed. With K suspects the second look is made at the level
+    1 - 0.01 / K (Bonferroni). Exact arithmetic is not looked at again.
+
+    Parameters
+    ----------
+    variant : str, optional
+        What was measured; None: the statement.
     """
     suspects = [k for k in judged.pooled if judged.verdict[k] == "refuted"]
     if claim.kind == "exact" or not suspects:
         return judged
     level = 1.0 - (1.0 - LEVEL) / len(suspects)
+    chosen = claim.variant if variant is None else variant
     for k in sorted(suspects, key=lambda k: -abs(np.nan_to_num(judged.value[k]))):
-        number_ = int(judged.samples.numbers[k])
-        again = Setting(setting.profile, setting.seed, setting.device, FINER, number_)
-        second = judge(claim, measure(claim, claim.variant, again), level)
-        same = [
-            i for i, label in enumerate(second.samples.labels) if label == judged.samples.labels[k]
-        ]
+        found = measure(claim, chosen, setting.again(int(judged.samples.numbers[k]), FINER))
+        second = judge(claim, found, level)
+        named = np.flatnonzero(found.numbers == judged.samples.numbers[k])
+        same = [int(i) for i in named if found.pooled[i]] or [int(i) for i in named]
+        if len(same) > 1:
+            raise ValueError(
+                f"{claim.id}: the experiment repeats problem {judged.samples.numbers[k]}"
+            )
+        first = judged.reason[k]
         if not same:
             judged.verdict[k] = "inconclusive"
-            judged.reason[k] = "refuted at first; not found when measured again"
+            judged.disputed.append(k)
+            judged.reason[k] = f"refuted at first ({first}); not admissible when measured again"
             continue
-        (i,) = same[:1]
-        if second.verdict[i] == "refuted":
-            judged.reason[k] = f"{second.reason[i]}, measured again {FINER}x finer"
+        (i,) = same
+        told = f"measured again {FINER}x finer: {second.reason[i]}"
+        if second.verdict[i] == "refuted" or _agrees_and_is_sharper(judged, k, second, i):
+            judged.reason[k] = f"{first}; {told}"
             return judged
-        judged.verdict[k] = "inconclusive" if second.verdict[i] != "confirmed" else "confirmed"
-        judged.reason[k] = f"refuted at first; measured again {FINER}x finer: {second.reason[i]}"
+        judged.verdict[k] = second.verdict[i]
+        judged.reason[k] = f"refuted at first ({first}); {told}"
+        if second.verdict[i] != "confirmed":
+            judged.disputed.append(k)
     return judged
+
+
+def _agrees_and_is_sharper(first: Judged, k: int, second: Judged, i: int) -> bool:
+    """Whether a first look with a stated uncertainty is consistent with a second one and sharper than it."""
+    if not (first.samples.uncertainty.size and second.samples.uncertainty.size):
+        return False
+    gaps = [x.samples.left[n] - x.samples.right[n] for x, n in ((first, k), (second, i))]
+    doubts = first.samples.uncertainty[k], second.samples.uncertainty[i]
+    return bool(doubts[0] < doubts[1] and abs(gaps[0] - gaps[1]) <= sum(doubts))
 
 
 def summarise_statement(claim: Statement, judged: Judged, seconds: float) -> Row:
@@ -180,12 +212,21 @@ def _pool_orders(claim: Statement, judged: Judged, row: Row) -> None:
     row.pvalue = wrong_side(medians, claim.expected_order, claim.exact)
     row.measured, row.interval = found.order, found.interval
     row.verdict, row.reason = found.verdict, found.reason
+    _dispute(judged, row)
     row.h = [f.h.tolist() for f in fits]
     row.error = [f.error.tolist() for f in fits]
     row.floor = [f.floor.tolist() for f in fits]
     row.used = [f.used.tolist() for f in fits]
     row.orders = [f.order for f in fits]
     row.worst = _worst(judged, judged.pooled[found.worst_index])
+
+
+def _dispute(judged: Judged, row: Row) -> None:
+    """No confirmation while a problem looked refuted and nothing has cleared it."""
+    if judged.disputed and row.verdict == "confirmed":
+        k = judged.disputed[0]
+        row.verdict = "inconclusive"
+        row.reason = f"{len(judged.disputed)} disputed, such as {judged.samples.labels[k]}: {judged.reason[k]}; {row.reason}"
 
 
 def _with_verdict(judged: Judged, k: int) -> OrderFit:
@@ -202,22 +243,26 @@ def _pool_sides(claim: Statement, judged: Judged, row: Row) -> None:
     worst = max(
         kept, key=lambda k: (rank[judged.verdict[k]], sign * np.nan_to_num(judged.value[k]))
     )
-    row.measured = float(np.mean(values) if claim.kind == "exact" else np.max(values))
-    row.interval = (float(np.min(values)), float(np.max(values)))
+    finite = values[np.isfinite(values)]
+    if len(finite):
+        row.measured = float(np.mean(finite) if claim.kind == "exact" else np.max(finite))
+        row.interval = (float(np.min(finite)), float(np.max(finite)))
+    middle = float(np.median(finite)) if len(finite) else float("nan")
     counts = ", ".join(f"{row.counts[v]} {v}" for v in ("confirmed", "refuted", "inconclusive"))
     what = {
-        "inequality": f"median of left / right {number(float(np.median(values)))}",
+        "inequality": f"median of left / right {number(middle)}",
         "identity": "difference against its rounding bound",
         "exact": "exact arithmetic",
     }[claim.kind]
     if np.all(judged.samples.right == 0.0) and claim.kind == "inequality":
-        what = f"median of left - right {number(float(np.median(values)))}"
+        what = f"median of left - right {number(middle)}"
     row.reason = f"{counts}; {what}; worst: {judged.samples.labels[worst]}: {judged.reason[worst]}"
     row.pvalue = 0.0  # two sides with a bound on their error leave nothing to chance
     if row.counts["refuted"]:
         row.verdict = "refuted"
     elif row.counts["inconclusive"] <= INCONCLUSIVE_SHARE * len(kept):
         row.verdict = "confirmed"
+    _dispute(judged, row)
     row.worst = _worst(judged, worst)
     if claim.kind == "exact" and row.verdict == "refuted":
         row.certificate = {
@@ -253,8 +298,9 @@ def _resolution(claim: Statement, judged: Judged) -> dict[str, float]:
     if claim.kind == "inequality" and np.all(samples.right[kept] > 0.0):
         doubt = samples.uncertainty if samples.uncertainty.size else np.zeros(len(samples.left))
         certain = (samples.left - doubt)[kept] / samples.right[kept]
+        certain = certain[np.isfinite(certain)]
         # a left side that is lost in its uncertainty would catch no right side, however small
-        closest = float(np.max(certain))
+        closest = float(np.max(certain, initial=-np.inf))
         found.setdefault("the right side", max(1.0 - closest, 0.0) if closest > 0.0 else np.inf)
     return found
 
@@ -337,12 +383,14 @@ def _visible(claim: Statement, base: Samples, wrong: Samples) -> NDArray[np.bool
     return np.asarray(moved > doubt)
 
 
-def mutant_of(claim: Statement, name: str, base: Samples, wrong: Samples) -> MutantRow:
-    """Verdict on one wrong variant, counted where it is visible.
+def mutant_of(
+    claim: Statement, name: str, base: Samples, wrong: Samples, setting: Setting
+) -> MutantRow:
+    """Verdict on one wrong variant, counted where it is visible; what looks refuted is measured again, as it would be for the statement.
 
     A statement about all problems is refuted by one; an order, which may hold by chance before the asymptotic range, only if no problem confirms it.
     """
-    judged = judge(claim, wrong)
+    judged = settle(claim, judge(claim, wrong), setting, name)
     shown: Sequence[int] = []
     if np.array_equal(base.labels, wrong.labels):
         seen = _visible(claim, base, wrong)

@@ -40,7 +40,7 @@ def test_verdict_is_the_expected_one(claim: Statement, measured: dict[str, Sampl
 def test_one_wrong_variant_is_refuted(claim: Statement, measured: dict[str, Samples]) -> None:
     # All of them are run by the campaigns; here the last one, so that an experiment that ignores its variant shows.
     for name in claim.wrong[-1:]:
-        found = mutant_of(claim, name, measured[claim.id], measure(claim, name, QUICK))
+        found = mutant_of(claim, name, measured[claim.id], measure(claim, name, QUICK), QUICK)
         assert found.verdict == "refuted", found
 
 

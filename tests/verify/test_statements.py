@@ -162,6 +162,78 @@ def test_what_looks_refuted_is_measured_again(toy: Statement) -> None:
     assert "measured again" in settled.reason[4]
 
 
+@pytest.mark.parametrize(
+    ("second", "doubt", "verdict", "disputed"),
+    [
+        (2.0, 0.1, "refuted", 0),
+        (0.5, 0.1, "confirmed", 0),  # the finer look clears it
+        (1.05, 0.1, "inconclusive", 1),  # it does not decide, and does not agree
+        (1.6, 0.9, "refuted", 0),  # less sharp than the first look, and agrees with it
+        (None, 0.1, "inconclusive", 1),  # no longer admissible
+    ],
+)
+def test_a_second_look_clears_only_what_it_decides(
+    toy: Statement,
+    monkeypatch: pytest.MonkeyPatch,
+    second: float | None,
+    doubt: float,
+    verdict: str,
+    disputed: int,
+) -> None:
+    def measure(variant: str, setting: Setting) -> Samples:
+        if setting.only is None:
+            return sides([1.5] + [0.5] * 9, [1.0] * 10, uncertainty=[0.2] * 10)
+        found = sides([0.0 if second is None else second], [1.0], uncertainty=[doubt])
+        labelled = replace(found, numbers=np.array([setting.only]), labels=np.array(["other"]))
+        return labelled.take(np.arange(0 if second is None else 1))
+
+    monkeypatch.setattr(sys.modules["stepbias.verify.experiments.toy"], "measure", measure)
+    judged = settle(toy, judge(toy, measure("", Setting())), Setting())
+    assert (judged.verdict[0], len(judged.disputed)) == (verdict, disputed)
+    row = summarise_statement(toy, judged, 0.0)
+    assert row.verdict == verdict
+
+
+@pytest.mark.parametrize(
+    ("kind", "left", "right", "verdict"),
+    [
+        ("inequality", 1.0, np.inf, "inconclusive"),
+        ("inequality", -np.inf, 1.0, "inconclusive"),
+        ("identity", -5.0, 1e-10, "refuted"),
+        ("identity", 0.0, np.inf, "inconclusive"),
+    ],
+)
+def test_sides_that_are_not_finite_decide_nothing(
+    kind: str, left: float, right: float, verdict: str
+) -> None:
+    assert judge(statement(kind), sides([left], [right])).verdict == [verdict]
+
+
+@pytest.mark.parametrize("floor", [np.inf, np.nan])
+def test_an_error_of_unknown_floor_is_no_point(floor: float) -> None:
+    found = powers(2.0)
+    judged = judge(statement("order"), replace(found, floor=np.full_like(found.x, floor)))
+    assert set(judged.verdict) == {"inconclusive"}
+
+
+def test_one_undefined_problem_does_not_hide_the_others() -> None:
+    claim = statement()
+    row = summarise_statement(claim, judge(claim, sides([np.nan] + [0.5] * 7, [1.0] * 8)), 0.0)
+    assert (row.verdict, row.measured, row.interval) == ("confirmed", 0.5, (0.5, 0.5))
+    assert row.resolution == {"the right side": 0.5}
+
+
+def test_replay_of_an_unpooled_problem_judges_it(
+    toy: Statement, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    found = sides([0.5, 2.0], [1.0, 1.0], pooled=[True, False])
+    module = sys.modules["stepbias.verify.experiments.toy"]
+    monkeypatch.setattr(module, "measure", lambda variant, setting: found)
+    assert replay(toy.id, seed=0, problem=1).verdict == "refuted"
+    with pytest.raises(ValueError, match="problem = 2"):
+        replay(toy.id, seed=0, problem=2)
+
+
 def test_replay_measures_one_problem(toy: Statement) -> None:
     row = replay(toy.id, seed=0, problem=2)
     assert (row.problems, row.worst["problem"]) == (1, 2)
@@ -206,7 +278,14 @@ def test_samples_survive_the_store() -> None:
 
 
 @pytest.mark.parametrize(
-    "bad", [{"left": [1.0]}, {"labels": np.array(["a"])}, {"caught": {"x": np.ones(3)}}]
+    "bad",
+    [
+        {"left": [1.0]},
+        {"labels": np.array(["a"])},
+        {"caught": {"x": np.ones(3)}},
+        {"uncertainty": [-1.0, 0.0]},
+        {"x": np.ones((2, 3)), "error": np.ones((2, 2)), "floor": np.ones((2, 2))},
+    ],
 )
 def test_samples_are_checked(bad: dict[str, Any]) -> None:
     with pytest.raises(ValueError, match="accepted"):

@@ -124,7 +124,9 @@ def _inequality(
             continue
         c = altered(base, "" if variant == "printed" else variant)
         found = {name: _ratio(one, c, name) for name in clear}
-        rows.append((one.problem, *max(found.values())))
+        # the one that refutes most clearly, or else the one that comes closest
+        over = [pair for pair in found.values() if pair[0] - pair[1] > 1.0]
+        rows.append((one.problem, *max(over or found.values(), key=lambda pair: pair[0] - pair[1])))
         _sharpen(sharpest, c, found)
     refuted = any(ratio - doubt > 1.0 for _, ratio, doubt in rows)
     return _samples(rows, excluded, {} if refuted else sharpest)

@@ -112,7 +112,6 @@ def _large(
                 p=group.size[0],
                 beta=beta,
                 rho=rho,
-                eps=f"{eps.min():g}..{eps.max():g}",
             )
     return Samples(
         numbers,

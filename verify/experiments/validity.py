@@ -34,17 +34,16 @@ class _Problems(NamedTuple):
 
 def _problems(setting: Setting, kind: str, beta: float, rho: float, epsilon: float) -> _Problems:
     """Draws of random sinusoid losses, full batch, that cross (kind "resolving-step") or stay away from (kind "no-sign-change") gradient components 0."""
-    numbers = setting.numbers(*_COUNTS)
-    wanted = int(numbers.max(initial=-1)) + 1 if setting.only is not None else len(numbers)
+    numbers, wanted = setting.numbers(*_COUNTS), setting.count(*_COUNTS)
     place = "inside" if kind == "resolving-step" else "outside"
     key = cell_key(setting.seed, f"validity/{kind}", 0)
     cell = Cell(
-        0, kind, "sinusoid", 3, 1, "cyclic", beta, rho, epsilon, place, "adam", _HORIZON, max(wanted, 1), key, (1,), True
+        0, kind, "sinusoid", 3, 1, "cyclic", beta, rho, epsilon, place, "adam", _HORIZON, wanted, key, (1,), True
     )  # fmt: skip
     drawn = draw(cell)
     found = min(len(drawn.numbers), wanted)
     kept = numbers[numbers < found]
-    loss = drawn.loss if found == 0 else drawn.loss.select(kept)
+    loss = drawn.loss.select(kept) if len(kept) else drawn.loss
     return _Problems(kept, loss, drawn.theta0[kept], dict(drawn.excluded))
 
 
@@ -67,6 +66,8 @@ def _constants(
     problems: _Problems, settings: Sequence[tuple[Adam, float, int]]
 ) -> tuple[Floats, Floats]:
     """C and its doubt at every (optimizer, horizon, steps), (B, S) each."""
+    if not len(problems.numbers):
+        return np.empty((0, len(settings))), np.empty((0, len(settings)))
     pairs = [constant(o, problems.loss, problems.theta0, T, n) for o, T, n in settings]
     return np.stack([c for c, _ in pairs], axis=1), np.stack([d for _, d in pairs], axis=1)
 

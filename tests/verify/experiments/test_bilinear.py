@@ -46,7 +46,7 @@ def test_wrong_variants_are_refuted(name: str, measured: dict[str, Samples]) -> 
     claim = CLAIMS[name]
     base = samples(claim, measured)
     for wrong in claim.wrong:
-        found = mutant_of(claim, wrong, base, measure(claim, wrong, SETTING))
+        found = mutant_of(claim, wrong, base, measure(claim, wrong, SETTING), SETTING)
         assert found.verdict == "refuted", found
 
 

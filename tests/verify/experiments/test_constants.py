@@ -301,7 +301,7 @@ def test_verdicts_are_the_expected_ones_and_no_wrong_variant_survives(claim: Sta
     row = summarise_statement(claim, judged, 0.0)
     assert row.verdict == claim.expected_verdict, row.reason
     for name in claim.wrong:
-        mutant = mutant_of(claim, name, samples, measure_claim(claim, name, SETTING))
+        mutant = mutant_of(claim, name, samples, measure_claim(claim, name, SETTING), SETTING)
         assert mutant.verdict == "refuted", (name, mutant.measured)
     if claim.kind == "inequality":
         assert np.all(samples.uncertainty <= GUARD)

@@ -20,6 +20,6 @@ def test_the_explicit_sums_are_what_the_rule_gives(claim: Statement) -> None:
     # every eighth problem has PyTorch's decays and epsilon
     assert np.count_nonzero(samples.hardness[:, 1] == 0.999) == 3
     for name in claim.wrong:
-        found = mutant_of(claim, name, samples, measure(claim, name, setting))
+        found = mutant_of(claim, name, samples, measure(claim, name, setting), setting)
         assert (found.verdict, found.refuted) == ("refuted", found.visible)
         assert found.visible > 20

@@ -24,7 +24,10 @@ def test_every_statement_has_its_verdict_and_its_wrong_variants_are_refuted(
     row = summarise_statement(claim, judge(claim, samples), 0.0)
     assert row.verdict == claim.expected_verdict, row.reason
     for name in claim.wrong:
-        assert mutant_of(claim, name, samples, measure(claim, name, setting)).verdict == "refuted"
+        assert (
+            mutant_of(claim, name, samples, measure(claim, name, setting), setting).verdict
+            == "refuted"
+        )
 
 
 @pytest.mark.parametrize("claim", CLAIMS, ids=lambda claim: str(claim.id))

@@ -25,7 +25,10 @@ def test_every_law_is_confirmed_and_its_wrong_variants_are_not(
     assert row.counts["refuted"] == 0
     assert row.counts["confirmed"] >= 3, row.reason
     for name in claim.wrong:
-        assert mutant_of(claim, name, samples, measure(claim, name, setting)).verdict == "refuted"
+        assert (
+            mutant_of(claim, name, samples, measure(claim, name, setting), setting).verdict
+            == "refuted"
+        )
 
 
 def test_the_constant_is_the_limit_of_error_over_h_squared() -> None:
@@ -45,6 +48,17 @@ def test_a_problem_alone_is_the_problem_in_the_run() -> None:
     judged = alone.numbers[alone.pooled]
     assert list(judged) == [5]
     assert np.array_equal(run.error[5], alone.error[0])
+
+
+def test_a_rare_problem_is_found_again_alone() -> None:
+    """Few draws cross: a problem alone has to be looked for in as many draws as in a run."""
+    (claim,) = (c for c in CLAIMS if c.id == "validity/constant-without-sign-change")
+    run = measure(claim, "a sign change", Setting(seed=4))
+    last = int(run.numbers[-1])
+    alone = measure(claim, "a sign change", Setting(seed=4, only=last))
+    assert list(alone.numbers) == [last]
+    assert alone.left[0] == run.left[-1]
+    assert len(measure(claim, "", Setting(only=9999)).numbers) == 0
 
 
 def test_defaults_are_reported_with_a_reason(monkeypatch: pytest.MonkeyPatch) -> None:
