@@ -149,7 +149,7 @@ def verify(
 @app.command("claims")
 def list_claims(
     slips: Annotated[
-        bool, typer.Option("--slips", help="Only the misprints that the tool refutes.")
+        bool, typer.Option("--slips", help="Only the misprints, as printed and as corrected.")
     ] = False,
     json: Annotated[bool, typer.Option("--json", help="As JSON on standard output.")] = False,
 ) -> None:

@@ -109,7 +109,7 @@ def _worst(row: Row) -> int | None:
     Problems are numbered over the whole run, so the number differs from the position where draws
     were excluded; the order tells which one is meant.
     """
-    number_in_run, order = row.worst.get("problem"), row.worst.get("order")
+    number_in_run, order = row.worst.get("problem"), row.worst.get("order", row.worst.get("value"))
     matches = [
         k for k in range(len(row.error)) if order is None or row.orders[k : k + 1] == [order]
     ]
@@ -218,7 +218,7 @@ def draw(row: Row) -> Figure | None:
         _slopes(left, row, curves)
         _floor(left, curves)
         _open_up(left, curves)
-        left.set_xlabel("step size h")
+        left.set_xlabel(row.points.get("x", "step size h"))
         left.set_ylabel("error")
         title = f"{row.id}: {row.verdict}, {len(curves)} problem{'s' if len(curves) > 1 else ''}"
         left.set_title(title, loc="left", fontsize=9.5)

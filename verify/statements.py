@@ -194,7 +194,9 @@ def summarise_statement(claim: Statement, judged: Judged, seconds: float) -> Row
         return row
     (_pool_orders if claim.kind == "order" else _pool_sides)(claim, judged, row)
     row.resolution = _resolution(claim, judged)
-    row.points = {
+    # "order = 1 in epsilon"
+    small = {"x": claim.expected.partition(" in ")[2] or "step size h"}
+    row.points = (small if claim.kind == "order" else {}) | {
         name: np.asarray(getattr(samples, name)).tolist()
         for name in ("labels", "left", "right", "uncertainty", "certificate")
         if getattr(samples, name).size

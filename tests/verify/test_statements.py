@@ -83,6 +83,9 @@ def test_an_order_is_judged_by_the_fit(order: float, verdict: str) -> None:
     row = summarise_statement(claim, judged, 0.0)
     assert row.verdict == verdict
     assert row.measured == pytest.approx(order, abs=0.01)
+    assert row.points["x"] == "step size h"
+    named = replace(claim, expected="order = 2 in 1 - rho")
+    assert summarise_statement(named, judged, 0.0).points["x"] == "1 - rho"
 
 
 def test_problems_that_are_not_pooled_are_reported_and_not_judged() -> None:
