@@ -8,10 +8,13 @@ from dataclasses import replace
 import numpy as np
 
 from stepbias.kernels.blocks import Ensemble, require_memory
+from stepbias.kernels.rule_tables import coupled_window
 from stepbias.kernels.traced import DenseRule, GroupedRule
+from stepbias.theory.optimizer import Optimizer
 
 # As the tables' own: weights below this are dropped.
 _NEGLIGIBLE = 2.0**-60
+_LONGEST = 2**30
 # Coefficients that still change by this share of themselves after the run-up have no limit that one could read off.
 _STILL = 1e-9
 
@@ -36,6 +39,8 @@ def with_past(ensemble: Ensemble) -> tuple[Ensemble, int]:
             f"limit = True with {ensemble.optimizer!r}, whose memory is not damped; accepted: decays < 1"
         )
     window = 1 if slowest == 0.0 else math.ceil(math.log(_NEGLIGIBLE) / math.log(slowest))
+    if isinstance(ensemble.optimizer, Optimizer):
+        window = coupled_window(slowest, len(ensemble.optimizer.initial), _LONGEST)
     cycles = -(-window // batches)
     ahead = batches * (2 * cycles + 1)
     if batches == 1:

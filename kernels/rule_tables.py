@@ -26,8 +26,13 @@ Integers = NDArray[np.int64]
 # Weights below this are under the rounding unit of a double (2^-53) by a factor 128, and are dropped.
 _NEGLIGIBLE = 2.0**-60
 _UNIT = 2.0**-53
-# Gradients and positions at which a rule is asked whether its direction still depends on the step.
-_PROBES = ((0.7, 0.4), (-1.3, -0.9), (1e-3, 2.0), (20.0, -0.1))
+# Gradients and positions at which a rule is asked whether its direction still depends on the step: over many decades, since a smooth sign shows only where
+# the gradient is as small as its width.
+_PROBES = ((0.7, 0.4), (-1.3, -0.9), (20.0, -0.1), *((10.0**-k, 2.0) for k in range(1, 13)))
+# What "the same direction" may differ by, whatever the rounding of the weights would allow.
+_LARGEST_TOLERANCE = 1e-10
+# Headroom for the size of the coupling between states, which depends on the gradients: 2^-20 beyond what is negligible.
+_COUPLING = 2.0**-20
 
 
 def _window(decay: float, steps: int) -> int:
@@ -35,6 +40,24 @@ def _window(decay: float, steps: int) -> int:
     if decay == 0.0:
         return min(1, steps)
     return steps if decay >= 1.0 else min(math.ceil(math.log(_NEGLIGIBLE) / math.log(decay)), steps)
+
+
+def coupled_window(decay: float, states: int, steps: int) -> int:
+    """Number of past steps whose weight is not negligible where ``states`` states feed each other in a chain and each shrinks by ``decay`` on its own.
+
+    A change passes through at most ``states`` - 1 couplings, so that after K steps it has the size C(K, states - 1) decay^(K - states + 1); a delay line has
+    decay 0 and forgets after ``states`` steps.
+    """
+    chain = max(states, 1)
+    if decay >= 1.0:
+        return steps
+    if decay == 0.0:
+        return min(chain, steps)
+    wanted, rate = math.log(_NEGLIGIBLE * _COUPLING), math.log(decay)
+    for age in range(chain, steps):
+        if math.log(math.comb(age, chain - 1)) + (age - chain + 1) * rate < wanted:
+            return age
+    return steps
 
 
 @kernel()
@@ -93,7 +116,9 @@ def _constant_from(code: RuleCode, rule: GroupedRule, slowest: float) -> int:
     """Full batch: the step from which on the direction at a fixed theta is the same up to the rounding of the weights."""
     direction, feeds = _direction_at(code)
     steps = len(rule.batch)
-    tolerance = 16.0 * _UNIT * (2.0 + 1.0 / max(1.0 - slowest, _UNIT))
+    if slowest >= 1.0:
+        return steps
+    tolerance = min(16.0 * _UNIT * (2.0 + 1.0 / (1.0 - slowest)), _LARGEST_TOLERANCE)
     states = slice(rule.after, steps + rule.after)
     last = 0
     with np.errstate(all="ignore"):
@@ -160,7 +185,8 @@ def dense_rule(code: RuleCode, values: dict[str, float], batch: Integers) -> Den
     window = steps
     if diagonal is not None:
         late = code.rule.evaluate(diagonal, values, np.arange(steps, dtype=np.float64), counters)
-        window = _window(float(np.max(np.abs(late), initial=0.0)), steps)
+        slowest = float(np.max(np.abs(late), initial=0.0))
+        window = coupled_window(slowest, len(code.rule.initial), steps)
     loops = code.compiled
     return DenseRule(
         window=window,

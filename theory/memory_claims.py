@@ -86,7 +86,12 @@ def _leading(algorithm: str) -> Claim:
 
 def _limit(algorithm: str, on: str) -> Claim:
     steady = algorithm in (_STEADY_FULL if on == "full-batch" else _STEADY_MINI)
-    name = NAMES.get(algorithm, {"adam": "Adam", "rmsprop": "RMSProp"}.get(algorithm, algorithm))
+    own = {
+        "adam": "Adam",
+        "rmsprop": "RMSProp",
+        "nadam": "NAdam with epsilon inside the root, at a constant beta",
+    }
+    name = own.get(algorithm) or NAMES[algorithm]
     prefix = f"{algorithm}-inside" if algorithm in ("adam", "rmsprop") else algorithm
     kept = "keeps the second order" if steady else "has only the first"
     size = "= O(h^2)" if steady else r"\sim h"

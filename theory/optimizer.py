@@ -115,6 +115,11 @@ class Optimizer:
         from stepbias.theory.rule import UNDAMPED, grows, undamped
 
         values = {key: _owned(key, value) for key, value in parameters.items()}
+        counts = {key: np.size(value) for key, value in values.items() if np.ndim(value)}
+        if len(set(counts.values())) > 1:
+            raise ValueError(
+                f"parameters are given for {counts} problems; accepted: one number of problems B"
+            )
         initial = _initial(state)
         names = tuple(values)
         rule = _traced(update, initial, names)
@@ -125,14 +130,13 @@ class Optimizer:
         self.__dict__.update({**given, **values, **(options or {})})
         self.__dict__["_frozen"] = True
         _compare(update, rule, values)
-        for problem in _some(values):
-            decay = rule.decay(at(values, problem))
-            if grows(decay):
-                raise ValueError(
-                    f"{self!r}: a change of the state grows by a factor {decay:.6g} a step; accepted: rules whose memory decays"
-                )
-            if undamped(decay):
-                warnings.warn(f"{self!r}: {UNDAMPED}", UserWarning, stacklevel=3)
+        slowest = float(np.max(self.decay))  # over all problems; a NaN counts
+        if grows(slowest):
+            raise ValueError(
+                f"{self!r}: a change of the state grows by a factor {slowest:.6g} a step; accepted: rules whose memory decays"
+            )
+        if undamped(slowest):
+            warnings.warn(f"{self!r}: {UNDAMPED}", UserWarning, stacklevel=3)
 
     def __setattr__(self, name: str, value: Any) -> None:
         if self._frozen:
@@ -227,10 +231,11 @@ def _traced(
 
 
 def _some(values: dict[str, Parameter]) -> list[int]:
-    """First, middle and last problem."""
-    count = max((np.size(v) for v in values.values() if np.ndim(v)), default=1)
-    shortest = min((np.size(v) for v in values.values() if np.ndim(v)), default=1)
-    return sorted({0, count // 2, count - 1} & set(range(shortest))) or [0]
+    """First, middle and last problem, and those with the smallest and the largest value of every parameter."""
+    given = [np.asarray(v) for v in values.values() if np.ndim(v)]
+    count = max((len(v) for v in given), default=1)
+    ends = {int(k) for v in given for k in (np.argmin(v), np.argmax(v))}
+    return sorted({0, count // 2, count - 1} | ends)
 
 
 def _compare(update: Callable[..., Any], rule: UpdateRule, values: dict[str, Parameter]) -> None:

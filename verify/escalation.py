@@ -31,7 +31,7 @@ from stepbias.verify.second_arithmetic import (
     replicate,
     setting_of,
 )
-from stepbias.verify.summary import DISAGREE, NOT_ZERO, UnitResult
+from stepbias.verify.summary import ALONE, DISAGREE, NOT_ZERO, UnitResult
 from stepbias.verify.sweep import Sweep, sweep
 
 # Every step count of the run is multiplied by this.
@@ -162,7 +162,7 @@ def escalate(
     numbers = second()
     missing = comparable(cell.optimizer(), claim.variant, numbers)
     if missing:
-        reason = f"refuted with finer steps, but by one arithmetic alone: {missing}; {fit.reason}"
+        reason = f"{ALONE}: {missing}; {fit.reason}"
         return Escalation(replace(fit, verdict="inconclusive", reason=reason))
     loss, words = loss_in(problem.loss, numbers)
     compared = []

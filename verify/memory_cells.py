@@ -111,12 +111,11 @@ def memory_cells(claim: Claim, plan: Plan, profile: str, seed: int, group: str) 
         full_batch_finer=1 if profile == "quick" else 2,
         default_steps=(),
     )
-    # for beta = rho, where a leading field of the Adam family is of higher order on the full batch, cells of exact claims are left out there
-    vanishing = claim.exact and claim.algorithm == "adamw" and not claim.variant.limit
-    shared = random_cells(replace(claim, algorithm="adam", exact=vanishing), own, seed, group)
-    # a beta that grows has no limit within the memory
-    several = () if claim.variant.limit else _TURNS.get(claim.algorithm, ())
-    turns = several or (claim.algorithm,)
+    # (exact=False: at beta = rho nothing vanishes but Adam's own O(h) term on the full batch, and weight decay keeps AdamW's)
+    shared = random_cells(replace(claim, algorithm="adam", exact=False), own, seed, group)
+    turns = _TURNS.get(claim.algorithm, (claim.algorithm,))
+    if claim.variant.limit and claim.algorithm == "nadam":
+        turns = ("nadam",)  # a beta that grows has no limit within the memory
     cells = [
         _with_form(cell, turns[i % len(turns)] if cell.pooled else turns[0])
         for i, cell in enumerate(shared)

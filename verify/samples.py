@@ -113,6 +113,8 @@ class Samples:
         Kinds "inequality" (claim: left <= right) and "identity" (left: a difference; right: its rounding).
     uncertainty : (B,) float64
         Kind "inequality": bound on the error of right - left. Empty: 0.
+    pvalue : (B,) float64
+        Kind "inequality", where the sides are statistical: probability of such a sample if the claim is just false. Empty: 0, the uncertainty is a bound.
     scale : (B,) float64
         Kind "identity": size of what is compared. Empty: not given.
     truth : (B,) bool
@@ -137,6 +139,7 @@ class Samples:
     left: Floats = field(default_factory=_reals)
     right: Floats = field(default_factory=_reals)
     uncertainty: Floats = field(default_factory=_reals)
+    pvalue: Floats = field(default_factory=_reals)
     scale: Floats = field(default_factory=_reals)
     truth: Bools = field(default_factory=_bools)
     certificate: Texts = field(default_factory=_texts)

@@ -259,7 +259,9 @@ def _pool_sides(claim: Statement, judged: Judged, row: Row) -> None:
     if np.all(judged.samples.right == 0.0) and claim.kind == "inequality":
         what = f"median of left - right {number(middle)}"
     row.reason = f"{counts}; {what}; worst: {judged.samples.labels[worst]}: {judged.reason[worst]}"
-    row.pvalue = 0.0  # two sides with a bound on their error leave nothing to chance
+    # two sides with a bound on their error leave nothing to chance
+    chance = judged.samples.pvalue
+    row.pvalue = float(np.max(chance[kept])) if chance.size else 0.0
     if row.counts["refuted"]:
         row.verdict = "refuted"
     elif row.counts["inconclusive"] <= INCONCLUSIVE_SHARE * len(kept):

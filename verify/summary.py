@@ -27,6 +27,8 @@ from stepbias.verify.wording import UNPOOLED
 
 # Begins the reason of a problem whose escalation found the arithmetics apart: nothing is confirmed with such an instrument.
 DISAGREE = "two arithmetics disagree"
+# Beginning of the reason of a problem that stayed refuted where there is no second arithmetic: it refutes nothing, and nothing is confirmed beside it.
+ALONE = "refuted with finer steps, but by one arithmetic alone"
 # Begins the reason of a problem that the coefficient refutes and not the slope.
 NOT_ZERO = "the coefficient of h is not zero"
 
@@ -183,7 +185,10 @@ def summarise(claim: Claim, units: Sequence[UnitResult], seed: int) -> Row:
 def _instrument_failure(units: Sequence[UnitResult]) -> str:
     """Why no verdict may rest on these measurements; empty if it may."""
     disputed = [
-        f.reason for u in units for f in u.escalated.values() if f.reason.startswith(DISAGREE)
+        f.reason
+        for u in units
+        for f in u.escalated.values()
+        if f.reason.startswith((DISAGREE, ALONE))
     ]
     return disputed[0] if disputed else claim_failure([u.arrays for u in units])
 
