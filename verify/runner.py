@@ -229,6 +229,20 @@ def _results(
     return [UnitResult(cell, found[Unit(claim, cell, variant).key]) for cell in cells]
 
 
+def _refuse_limits(chosen: Sequence[Claim | Statement], mutants: bool) -> None:
+    """``ValueError`` for claims whose fields have a past before step 0: only the CPU has tables that begin there."""
+    found = [
+        claim.id
+        for claim in chosen
+        if isinstance(claim, Claim)
+        and any(v.limit for v in (claim.variant, *(claim.wrong if mutants else ())))
+    ]
+    if found:
+        raise ValueError(
+            f"device = 'cuda' with claims of the limit ({', '.join(found)}); accepted: device 'cpu' for these, or ids without them"
+        )
+
+
 def run_claims(
     ids: Sequence[str] | str | None = None,
     profile: str = "quick",
@@ -278,6 +292,8 @@ def run_claims(
     choice("profile", profile, tuple(PROFILES))
     whole("seed", seed, 0, 2**63 - 1)
     require(device)
+    if device == "cuda":
+        _refuse_limits(chosen, mutants)
     count = thread_count() if workers is None else whole("workers", workers, 1)
     measuring = 1 if device == "cuda" and workers is None else count
     started, clock = datetime.now(UTC), time.perf_counter()
