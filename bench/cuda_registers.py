@@ -64,7 +64,7 @@ def _tuple(kind: Any, *integers: str) -> Any:
     return types.NamedTuple(tuple(fields), kind)
 
 
-RULES = _tuple(Tables, "window", "settled", "start", "power", "batch")
+RULES = _tuple(Tables, "window", "settled", "last", "start", "power", "batch")
 GROUPS = _tuple(state.Groups, "steps", "rule", "flow_rule", "substeps", "stages")
 LANES = _tuple(state.Lanes, "group")
 DATA = _tuple(Data, "ints")
