@@ -27,11 +27,15 @@ sys.path.insert(0, str(HERE.parent))
 
 import stepbias as sb  # noqa: E402
 from bench import lorenz  # noqa: E402
+from bench.rules import RULES as TRACED  # noqa: E402
 from stepbias.kernels.gpu import point, state, trajectory  # noqa: E402
+from stepbias.kernels.gpu.dense import DenseState, DenseTables  # noqa: E402
+from stepbias.kernels.gpu.grouped import GroupedState, GroupedTables  # noqa: E402
 from stepbias.kernels.gpu.integrate import fixed_step_kernel  # noqa: E402
 from stepbias.kernels.gpu.losses import device_loss  # noqa: E402
 from stepbias.kernels.gpu.oracle import Data  # noqa: E402
 from stepbias.kernels.gpu.sums import Tables  # noqa: E402
+from stepbias.kernels.gpu.traced import traced_family  # noqa: E402
 from stepbias.kernels.trajectory import CLASSICAL  # noqa: E402
 
 BUDGET = HERE / "results" / "cuda-registers.json"
@@ -115,6 +119,7 @@ def kernels() -> Iterator[tuple[str, Any, tuple[Any, ...]]]:
             )
             if name == "ridge":
                 yield from _others(mark, given.oracle, batches, at)
+                yield from _of_rules(mark, given.oracle, batches)
     yield from _integrators()
 
 
@@ -130,6 +135,34 @@ def _others(
     yield f"gradients, {mark}", point.gradients_kernel(oracle), (*_HEAD, *at)
     yield f"products, {mark}", point.products_kernel(oracle), (*_HEAD, *at)
     yield f"sums, m = {batches}", point.sums_kernel(batches), (*_HEAD, _INDEX, _VECTOR, STATE)
+
+
+def _of_rules(mark: str, oracle: Any, batches: int) -> Iterator[tuple[str, Any, tuple[Any, ...]]]:
+    """Optimizers given by their rule, grouped and dense."""
+    for rule, make in TRACED.items():
+        family = traced_family(make().rule)
+        dense = family.state is DenseState
+        tables = _tuple(
+            DenseTables if dense else GroupedTables, "window", "settled", "start", "batch"
+        )
+        scratch = _tuple(DenseState if dense else GroupedState)
+        head = (tables, GROUPS, LANES, _INDEX)
+        at = (_VECTOR, DATA, types.UniTuple(_VECTOR, 1), scratch)
+        yield (
+            f"lockstep, {rule}, {mark}",
+            trajectory.lockstep_kernel(oracle, batches, family),
+            (*head, _FLAG, _FLAG, _FLAG, _VECTOR, *at, WATCH),
+        )
+        if rule == "Lion" or batches == 1:  # Lion's differ by its formulas alone
+            continue
+        for flow in (False, True):
+            kernel = trajectory.record_kernel(oracle, batches, flow, family)
+            kind = "flow" if flow else "iterates"
+            yield f"record {kind}, {rule}, {mark}", kernel, (*head, _VECTOR, *at, WATCH, _VECTOR)
+        kernel = point.field_kernel(oracle, batches, family)
+        yield f"field, {rule}, {mark}", kernel, (*head, _INDEX, _VECTOR, *at)
+        kernel = trajectory.drift_kernel(oracle, batches, family)
+        yield f"drift, {rule}, {mark}", kernel, (*head, *at, _VECTOR)
 
 
 def _integrators() -> Iterator[tuple[str, Any, tuple[Any, ...]]]:

@@ -171,12 +171,18 @@ def measure(record: Record, toy: bool, clock: Clock) -> bool:
 
         return gpu_lorenz.small_equations(toy, clock, rates)
 
+    def rules() -> dict[str, Any]:
+        from bench import gpu_rules
+
+        return gpu_rules.rules(toy, clock)
+
     same = record.section("parity", parity)
     rates = record.section("ceilings", ceilings)
     record.section("memory sums", memory_sums)
     record.section("ensembles", ensembles)
     record.section("small equations", small_equations)
-    return same is not None and bool(same["agree"])
+    traced = record.section("rules", rules)
+    return all(found is not None and bool(found["agree"]) for found in (same, traced))
 
 
 def main() -> int:

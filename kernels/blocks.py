@@ -134,10 +134,6 @@ def prepare(
         )
     if not (isinstance(device, str) and device == "cpu"):
         require(device)
-        if isinstance(optimizer, Optimizer):
-            raise ValueError(
-                f"device = {device!r} with optimizer = {optimizer!r}; accepted: device 'cpu' (on a GPU only Adam and RMSProp run)"
-            )
     whole(count_name, steps, 0)
     start = real(point, theta0)
     if start.ndim not in (1, 2) or start.shape[-1] != loss.dim:

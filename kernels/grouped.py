@@ -23,6 +23,7 @@ Floats = NDArray[np.float64]
 _lag = inline(adam.lag)
 _constant_lag = inline(adam.constant_lag)
 _rate = inline(memoryless.rate)
+_fed_change = inline(memoryless.fed_change)
 
 
 class GroupedState(NamedTuple):
@@ -201,8 +202,8 @@ def _combine(rule, n, factors, h, state, out):
         for b in range(batches):
             moved, lag = state.products[r, b], state.lags[r, b]
             for i in range(out.size):
-                change[i] += response[3 + r, i] * (
-                    feed[1, r, b, i] * moved[i] + feed[2, r, b, i] * lag[i]
+                change[i] += _fed_change(
+                    response[3 + r, i], feed[1, r, b, i], moved[i], feed[2, r, b, i], lag[i]
                 )
     for i in range(out.size):
         out[i] = _rate(response[0, i], factors[6] * change[i], h[i])

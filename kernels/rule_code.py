@@ -17,7 +17,7 @@ from numba import types
 
 from stepbias.kernels import elementary
 from stepbias.kernels.generated import load
-from stepbias.kernels.jit import inline, square_root, wide_vectors
+from stepbias.kernels.jit import contracted_inline, inline, square_root, wide_vectors
 from stepbias.kernels.oracle import CUBE, INTEGERS, MATRIX, VECTOR
 from stepbias.kernels.printing import CodePrinter
 from stepbias.theory import memoryless
@@ -100,6 +100,8 @@ class RuleCode:
         The direction depends on the step's own gradient beside the states (grouped sums).
     folded : tuple
         The direction, then phi_r, in g, theta, the history symbols and the columns.
+    reads : dict
+        Names of the columns that every scalar function takes after its other arguments.
     """
 
     rule: UpdateRule
@@ -109,6 +111,7 @@ class RuleCode:
     loops: str
     direct: bool
     folded: tuple[Any, ...]
+    reads: dict[str, tuple[str, ...]]
 
     @property
     def states(self) -> int:
@@ -126,6 +129,7 @@ class RuleCode:
 NAMES: dict[str, Any] = {
     "sqrt": square_root,
     "half_inverse": inline(memoryless.half_inverse),
+    "carried": contracted_inline(memoryless.carried),
     "wide_vectors": wide_vectors,
     "STEP": STEP,
     "FEED": FEED,
@@ -174,6 +178,7 @@ class _Writer:
         self.columns = Columns(rule.coefficients)
         self.count = len(rule.live)
         self.response_columns: list[str] = []
+        self.reads: dict[str, tuple[str, ...]] = {}
         self.scalars: list[str] = []
         self.loops: list[str] = []
 
@@ -183,6 +188,7 @@ class _Writer:
         every = set().union(*(e.free_symbols for e in folded)) if folded else set()
         used = [s for s in self.columns.expressions.values() if s in every]
         self.scalars.append(_scalar(name, [*inputs, *used], folded))
+        self.reads[name] = tuple(_names(used))
         return _names(used)
 
     def step(self) -> None:
@@ -253,7 +259,7 @@ class _Writer:
             "        for i in range(prefix.size):",
             "            past = prefix[i]",
             *(f"            y{r} = s{r}[i]" for r in rows),
-            *(f"            z{r} = a{r} * y{r} + (e{r} * f{r}[i] + o{r})" for r in rows),
+            *(f"            z{r} = carried(y{r}, a{r}, e{r}, f{r}[i], o{r})" for r in rows),
             "            " + call,
             *(f"            s{r}[i] = z{r}" for r in rows),
             *(f"            t{r}[i] += w{r} * past" for r in rows),
@@ -264,40 +270,54 @@ class _Writer:
 
     def carry(self) -> None:
         """One step with the changes of its states; after :meth:`response`, whose scalar function it uses."""
-        rows = range(self.count)
+        self._changes("bound", "BOUND", absolute=True)
+        self._changes("push", "PUSH", absolute=False)
+
+    def _changes(self, name: str, signature: str, *, absolute: bool) -> None:
+        """A scalar function (direction, its change, then every state and its change), and the loop that calls it.
+
+        ``absolute``: by how much a unit change of every gradient can change them.
+        """
+        rows, columns = range(self.count), self.response_columns
         width = self.count + 3
-        entries = ["g[i]", "theta[i]", *(f"s{r}[i]" for r in rows)]
-        call = _call("response_at", entries, self.response_columns, (self.count + 1) * width)
-        changes = [f"r{{{k}}} * d{r}[i]" for r, k in enumerate(range(3, width))]
+        given = [] if absolute else ["change_g", "change_theta"]
 
-        def change(output: int, absolute: bool) -> str:
-            first = [] if absolute else ["r{1} * change_g[i]", "r{2} * change_theta[i]"]
-            terms = ["r{1}"] if absolute else first
-            text = " + ".join([*terms, *changes])
-            for k in range(1, width):
-                name = f"r{output * width + k}"
-                text = text.replace(f"r{{{k}}}", f"abs({name})" if absolute else name)
-            return text
+        def change(output: int) -> str:
+            slopes = [f"r{output * width + k}" for k in range(1, width)]
+            if absolute:
+                slopes = [f"abs({slope})" for slope in slopes]
+                first = slopes[:1]
+            else:
+                first = [f"{slope} * {x}" for slope, x in zip(slopes, given, strict=False)]
+            return " + ".join([*first, *(f"{slopes[2 + r]} * d{r}" for r in rows)])
 
-        for name, signature, given, absolute in (
-            ("bound", "BOUND", "", True),
-            ("push", "PUSH", "change_g, change_theta, ", False),
-        ):
-            self.loops += [
-                f"@loop({signature})",
-                f"def {name}(n, columns, theta, g, {given}states, changes, direction, out):",
-                "    wide_vectors()",
-                *_column_reads(self.response_columns, "n", "    "),
-                *(f"    s{r}, d{r} = states[{r}], changes[{r}]" for r in rows),
-                "    for i in range(out.size):",
-                "        " + call,
-                *(f"        e{o} = {change(o, absolute)}" for o in range(self.count + 1)),
-                "        direction[i] = r0",
-                "        out[i] = e0",
-                *(f"        s{r}[i], d{r}[i] = r{(r + 1) * width}, e{r + 1}" for r in rows),
-                "",
-                "",
-            ]
+        states, changes = [f"s{r}" for r in rows], [f"d{r}" for r in rows]
+        inputs = ["g", "theta", *states, *given, *changes]
+        found = ", ".join(f"r{o * width}, {change(o)}" for o in range(self.count + 1))
+        call = _call("response_at", inputs[: 2 + self.count], columns, (self.count + 1) * width)
+        self.scalars += [
+            "@scalar",
+            f"def {name}_at({', '.join([*inputs, *columns])}):",
+            f"    {call}",
+            f"    return ({found})",
+            "",
+            "",
+        ]
+        self.reads[f"{name}_at"] = tuple(columns)
+        entries = [f"{x}[i]" for x in inputs]
+        self.loops += [
+            f"@loop({signature})",
+            f"def {name}({', '.join(['n', 'columns', 'theta', 'g', *given])}, states, changes, direction, out):",
+            "    wide_vectors()",
+            *_column_reads(columns, "n", "    "),
+            *(f"    s{r}, d{r} = states[{r}], changes[{r}]" for r in rows),
+            "    for i in range(out.size):",
+            "        " + _call(f"{name}_at", entries, columns, 2 * (self.count + 1)),
+            "        direction[i], out[i] = r0, r1",
+            *(f"        s{r}[i], d{r}[i] = r{2 * r + 2}, r{2 * r + 3}" for r in rows),
+            "",
+            "",
+        ]
 
     def response(self, outputs: Sequence[Any], symbols: Sequence[Any]) -> bool:
         """Outputs and their derivatives; returns whether the first depends on g."""
@@ -346,4 +366,5 @@ def rule_code(rule: UpdateRule, grouped: bool = True) -> RuleCode:
         "\n".join(writer.loops),
         direct,
         folded,
+        writer.reads,
     )

@@ -16,7 +16,7 @@ import pytest
 from stepbias.kernels.gpu import device
 
 SCRIPT = Path(__file__).resolve().parents[1] / "bench" / "gpu.py"
-SECTIONS = ["parity", "ceilings", "memory sums", "ensembles", "small equations"]
+SECTIONS = ["parity", "ceilings", "memory sums", "ensembles", "small equations", "rules"]
 
 
 def run_script(*arguments: str, **environment: str) -> subprocess.CompletedProcess[str]:
@@ -58,6 +58,14 @@ def test_the_simulator_agrees_with_the_cpu(record: dict[str, Any]) -> None:
     assert max(max(row.values()) for row in differences) > 0.0
     sizes = record["sections"]["ensembles"]["sizes"]
     assert [row["cpu, call"]["problems_beyond_1e-11"] for row in sizes] == [0, 0]
+
+
+def test_rules_agree_and_are_timed(record: dict[str, Any]) -> None:
+    rows = record["sections"]["rules"]["rules"]
+    assert set(rows) == {"AdamW", "Lion", "AdaBelief"}
+    for row in rows.values():
+        assert 0.0 < max(row["differences"].values()) <= 1.0
+        assert row["sizes"][0]["device, call"]["seconds"] > 0.0
 
 
 def test_what_needs_a_gpu_says_so(record: dict[str, Any]) -> None:

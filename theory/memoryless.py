@@ -49,3 +49,24 @@ def half_inverse(r: float) -> float:
 def change_by(slope: float, after: float, before: float) -> float:
     """What the change of one argument does to the direction, without its sign."""
     return abs(slope * (after - before))
+
+
+def carried(state: float, decay: float, entry: float, fed: float, offset: float) -> float:
+    """A state that is a weighted sum over the past, one step later."""
+    return decay * state + (entry * fed + offset)
+
+
+def fed_change(
+    slope: float, by_gradient: float, bent: float, by_position: float, moved: float
+) -> float:
+    """What a state does to the direction when the gradients of a batch move by ``bent``, the Hessian times the weighted W_k, and theta by ``moved``.
+
+    Parameters
+    ----------
+    slope : float
+        Derivative of the direction in the state.
+    by_gradient, by_position : float
+        Derivatives of what enters the state.
+    bent, moved : float
+    """
+    return slope * (by_gradient * bent + by_position * moved)

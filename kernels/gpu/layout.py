@@ -11,20 +11,14 @@ from numpy.typing import NDArray
 
 from stepbias.kernels.blocks import Ensemble, require_memory, rule_groups
 from stepbias.kernels.gpu import device
+from stepbias.kernels.gpu.adam import ADAM
+from stepbias.kernels.gpu.family import Family
 from stepbias.kernels.gpu.losses import device_loss
 from stepbias.kernels.gpu.oracle import Data, DeviceLoss, DeviceOracle
-from stepbias.kernels.gpu.state import (
-    PER_BATCH,
-    PER_COMPONENT,
-    STAGES,
-    Groups,
-    Lanes,
-    State,
-    Watch,
-)
-from stepbias.kernels.gpu.sums import Tables, tables
+from stepbias.kernels.gpu.state import STAGES, Groups, Lanes, Watch
 from stepbias.kernels.measure import Method, field_optimizer
 from stepbias.kernels.rule import memory_window, table_length
+from stepbias.theory.optimizer import Optimizer
 from stepbias.theory.variants import Variant
 
 Floats = NDArray[np.float64]
@@ -43,14 +37,26 @@ class Launch:
     group : (L,) int64
         Row of ``groups``.
     groups : Groups
-    rules : Tables
+    rules : named tuple
+        Tables of all rules.
+    family : Family
     """
 
     problem: Integers
     h: Floats
     group: Integers
     groups: Groups
-    rules: Tables
+    rules: Any
+    family: Family
+
+
+def family_of(ensemble: Ensemble) -> Family:
+    """The kernels' parts for the optimizer of an ensemble."""
+    if not isinstance(ensemble.optimizer, Optimizer):
+        return ADAM
+    from stepbias.kernels.gpu.traced import traced_family  # SymPy: only for those who need it
+
+    return traced_family(ensemble.optimizer.rule)
 
 
 def plan(
@@ -72,10 +78,9 @@ def plan(
     representatives = np.unique(kind, return_index=True)[1]
     flow_of = field_optimizer(ensemble.optimizer, variant)
     # All rules are there at once, which the CPU's blocks never are; twice, while they are put together.
-    batches, (beta, rho) = ensemble.loss.batches, ensemble.parameters[:, :2].max(axis=0)
-    rows = table_length(batches, memory_window(beta, rho), max(steps))
-    entries = 4 * len(representatives) * rows * (2 * batches + 7)
+    entries = 4 * len(representatives) * _table_entries(ensemble, max(steps))
     require_memory("steps", max(steps), entries, f"the tables of {len(representatives)} rules")
+    family = family_of(ensemble)
     rules: list[Any] = [ensemble.rule(ensemble.optimizer, int(b)) for b in representatives]
     same = flow_of is ensemble.optimizer
     if not same:
@@ -104,7 +109,19 @@ def plan(
         weight=weight,
     )
     flat = Groups(*(np.ascontiguousarray(part).reshape(-1) for part in groups))
-    return Launch(problem, column, group, flat, tables(rules))
+    return Launch(problem, column, group, flat, family.tables(rules), family)
+
+
+def _table_entries(ensemble: Ensemble, steps: int) -> int:
+    """Numbers in the tables of one rule."""
+    batches = ensemble.loss.batches
+    if isinstance(ensemble.optimizer, Optimizer):
+        from stepbias.kernels.rule_code import rule_code
+
+        code = rule_code(ensemble.optimizer.rule)
+        return (steps + 1) * (len(code.columns) + code.states * (batches + 6) + 1)
+    beta, rho = ensemble.parameters[:, :2].max(axis=0)
+    return int(table_length(batches, memory_window(beta, rho), steps)) * (2 * batches + 7)
 
 
 # blocks -------------------------------------------------------------------------------------------
@@ -125,6 +142,7 @@ class Block:
     state: Any
     dim: int
     batches: int
+    family: Family
 
     @property
     def count(self) -> int:
@@ -155,24 +173,19 @@ def _uploaded(parts: Any) -> Any:
 
 def _doubles_per_lane(ensemble: Ensemble, given: DeviceLoss, outputs: int) -> int:
     """What one lane takes: state, results, packed data, scratch of the loss, and ``outputs`` more."""
-    dim, batches = ensemble.loss.dim, ensemble.loss.batches
-    state = sum(
-        PER_COMPONENT.get(name, 1) * dim * (batches if name in PER_BATCH else 1)
-        for name in State._fields
-    )
+    dim = ensemble.loss.dim
+    state = sum(family_of(ensemble).sizes(dim, ensemble.loss.batches).values())
     two = [len(ensemble.loss.pack(np.zeros(n, dtype=np.int64))[1]) for n in (1, 2)]
     return state + dim + len(Watch._fields) + dim + two[1] - two[0] + given.work(1) + 2 + outputs
 
 
-def _state(dim: int, batches: int, lanes: int) -> State:
+def _state(family: Family, dim: int, batches: int, lanes: int) -> Any:
     """Zeros where a run starts from them, NaN elsewhere."""
-
-    def part(name: str) -> Any:
-        count = PER_COMPONENT.get(name, 1) * (batches if name in PER_BATCH else 1)
-        make = device.zeros if name in PER_COMPONENT else device.unwritten
-        return make((count * dim * lanes,))
-
-    return State(**{name: part(name) for name in State._fields})
+    made = {
+        name: (device.zeros if name in family.zeroed else device.unwritten)((size * lanes,))
+        for name, size in family.sizes(dim, batches).items()
+    }
+    return family.state(**made)
 
 
 def blocks(ensemble: Ensemble, launch: Launch, outputs: int, work: Callable[[Block], None]) -> None:
@@ -205,7 +218,7 @@ def blocks(ensemble: Ensemble, launch: Launch, outputs: int, work: Callable[[Blo
         if not device.out_of_memory(error):
             raise
         raise MemoryError(
-            f"the tables of {len(launch.rules.beta)} rules and the data that all problems share do not fit on the device: {error}"
+            f"the tables of {len(launch.rules.window)} rules and the data that all problems share do not fit on the device: {error}"
         ) from error
     begin = 0
     while begin < total:
@@ -254,7 +267,8 @@ def _block(
         theta0=device.upload(ensemble.theta0[chosen].T.reshape(-1)),
         data=Data(device.upload(ints), device.upload(reals), device.zeros((work,))),
         extra=extra,
-        state=_state(loss.dim, loss.batches, count),
+        state=_state(launch.family, loss.dim, loss.batches, count),
         dim=loss.dim,
         batches=loss.batches,
+        family=launch.family,
     )

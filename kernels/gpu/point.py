@@ -7,15 +7,16 @@ from typing import Any
 
 from numba import cuda
 
+from stepbias.kernels.gpu.adam import ADAM
+from stepbias.kernels.gpu.family import Family
 from stepbias.kernels.gpu.oracle import DeviceOracle
 from stepbias.kernels.gpu.sums import entry
-from stepbias.kernels.gpu.trajectory import field
 
 
 @cache
-def field_kernel(oracle: DeviceOracle, batches: int) -> Any:
-    """Kernel: the field at step n and ``theta0`` into ``state.rate``; M, V and the two lag sums stay in ``state``."""
-    evaluate = field(oracle, batches)
+def field_kernel(oracle: DeviceOracle, batches: int, family: Family = ADAM) -> Any:
+    """Kernel: the field at step n and ``theta0`` into ``state.rate``."""
+    evaluate = family.field(oracle, batches)
 
     @cuda.jit
     def field_at(rules, groups, lane_data, dim, n, factors, theta0, data, extra, state):

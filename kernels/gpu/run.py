@@ -58,7 +58,7 @@ def measure_ladder(
     def work(block: Block) -> None:
         watch = block.watch()
         block.launch(
-            lockstep_kernel(block.oracle, block.batches),
+            lockstep_kernel(block.oracle, block.batches, block.family),
             variant.short_memory, local, check, device.upload(variant.factors),
             block.theta0, block.data, block.extra, block.state, watch,
         )  # fmt: skip
@@ -102,7 +102,7 @@ def record(
     def work(block: Block) -> None:
         out = device.unwritten(((steps + 1) * dim * block.count,))
         block.launch(
-            record_kernel(block.oracle, block.batches, flow), device.upload(variant.factors),
+            record_kernel(block.oracle, block.batches, flow, block.family), device.upload(variant.factors),
             block.theta0, block.data, block.extra, block.state, block.watch(), out,
         )  # fmt: skip
         stored = device.download(out).reshape(steps + 1, dim, block.count)
@@ -119,7 +119,7 @@ def field(ensemble: Ensemble, n: int, variant: Variant) -> Floats:
 
     def work(block: Block) -> None:
         block.launch(
-            field_kernel(block.oracle, block.batches), n, device.upload(variant.factors),
+            field_kernel(block.oracle, block.batches, block.family), n, device.upload(variant.factors),
             block.theta0, block.data, block.extra, block.state,
         )  # fmt: skip
         rate = device.download(block.state.rate).reshape(block.dim, block.count)
@@ -171,7 +171,7 @@ def iterate_drift(ensemble: Ensemble, steps: int) -> Floats:
     def work(block: Block) -> None:
         out = device.zeros((block.count,))
         block.launch(
-            drift_kernel(block.oracle, block.batches),
+            drift_kernel(block.oracle, block.batches, block.family),
             block.theta0, block.data, block.extra, block.state, out,
         )  # fmt: skip
         result[launch.problem[block.lanes]] = device.download(out)

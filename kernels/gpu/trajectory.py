@@ -13,94 +13,20 @@ from typing import Any
 from numba import cuda
 
 from stepbias.kernels import compensated, trajectory
+from stepbias.kernels.gpu.adam import ADAM
 from stepbias.kernels.gpu.bind import device
+from stepbias.kernels.gpu.family import Family
 from stepbias.kernels.gpu.local import device_function
 from stepbias.kernels.gpu.oracle import DeviceOracle
 from stepbias.kernels.gpu.state import STAGES
-from stepbias.kernels.gpu.sums import averages, entry, table_step
-from stepbias.theory import adam
 
-_mean_of, _direction, _root, _rate, _relative_rate = (
-    device(f)
-    for f in (
-        adam.running_mean,
-        adam.direction,
-        adam.root,
-        adam.modified_rate,
-        adam.relative_rate,
-    )
-)
 _add, _gap_of, _grain = (device(f) for f in (compensated.add, compensated.gap, trajectory.grain))
 
 
 @cache
-def _step(oracle: DeviceOracle) -> Any:
-    """Device function: step n of the optimizer, :func:`stepbias.kernels.trajectory.advance_iterate`."""
-    gradient_of = oracle.gradient
-
-    @device_function
-    def advance(rules, r, n, lane, lanes, dim, h, data, extra, state):
-        part, row = dim * lanes, rules.start[r] + table_step(rules, r, n)
-        # the position of the iterate and its gradient are the first and the last third of their arrays
-        gradient = state.moments[2 * part :]
-        gradient_of(rules.batch[row], lane, lanes, dim, state.high, data, extra, gradient)
-        mc, sc = rules.mean_correction[row], rules.square_correction[row]
-        for j in range(dim):
-            i = j * lanes + lane
-            g = gradient[i]
-            m = _mean_of(state.moments[i], g, rules.beta[r])
-            v = _mean_of(state.moments[part + i], g * g, rules.rho[r])
-            state.moments[i], state.moments[part + i] = m, v
-            change = -h * _direction(m * mc, v * sc, rules.eps[r], rules.eps_root[r])
-            state.high[i], state.low[i] = _add(state.high[i], state.low[i], change)
-
-    return advance
-
-
-@cache
-def field(oracle: DeviceOracle, batches: int) -> Any:
-    """Device function: the modified field at ``theta`` into ``state.rate``, R into ``state.root``."""
-    gradients_of, products_of = oracle.gradients, oracle.products
-    sums_of, averages_of = entry(batches), averages(batches)
-
-    @device_function
-    def evaluate(rules, r, n, short, factors, lane, lanes, dim, h, theta, data, extra, state):
-        part = dim * lanes
-        gradients_of(lane, lanes, dim, theta, data, extra, state.gradients)
-        second_order = factors[6] != 0.0
-        for j in range(dim):
-            i = j * lanes + lane
-            if second_order:
-                sums_of(rules, r, n, short, factors, i, part, state.gradients, state)
-            else:
-                mean, square = averages_of(rules, r, n, i, part, state.gradients)
-                state.mean[i], state.square[i] = mean, square
-        if second_order:
-            products_of(
-                lane, lanes, dim, theta, data, extra,
-                state.mean_lag, state.square_lag, state.first, state.second,
-            )  # fmt: skip
-        for j in range(dim):
-            i = j * lanes + lane
-            lag, square_lag = 0.0, 0.0
-            if second_order:
-                for b in range(batches):
-                    lag += state.first[b * part + i]
-                    square_lag += state.gradients[b * part + i] * state.second[b * part + i]
-            root = _root(state.square[i], rules.eps_root[r])
-            state.root[i] = root
-            state.rate[i] = _rate(
-                factors[0] * state.mean[i], factors[1] * root, rules.eps[r],
-                factors[6] * lag, factors[6] * square_lag, h,
-            )  # fmt: skip
-
-    return evaluate
-
-
-@cache
-def _flow(oracle: DeviceOracle, batches: int) -> Any:
+def _flow(oracle: DeviceOracle, batches: int, family: Family) -> Any:
     """Device function: a flow over one piece, :func:`stepbias.kernels.trajectory.advance_flow`; ``which`` is 1 for the reported flow, 2 for the coarser."""
-    evaluate = field(oracle, batches)
+    evaluate, begin, observe = family.field(oracle, batches), family.begin, family.observe
 
     @device_function
     def advance(
@@ -123,22 +49,18 @@ def _flow(oracle: DeviceOracle, batches: int) -> Any:
                     rules, r, n, short, factors, lane, lanes, dim, h,
                     state.stage, data, extra, state,
                 )  # fmt: skip
+                if s == 0:
+                    begin(lane, lanes, dim, state)
                 weight = groups.weight[method * STAGES + s]
                 for j in range(dim):
                     i = j * lanes + lane
-                    if s == 0:
-                        state.start_root[i] = state.root[i]
                     state.total[i] += weight * state.rate[i]
             for j in range(dim):
                 i = j * lanes + lane
                 k = position + i
                 change = part * h * state.total[i]
                 state.high[k], state.low[k] = _add(state.high[k], state.low[k], change)
-                before = state.start_root[i]
-                drift = _relative_rate(state.root[i], before, rules.eps[r], part * h)
-                watch.root[lane] = min(watch.root[lane], before)
-                watch.drift[lane] = max(watch.drift[lane], drift)
-                watch.size[lane] = max(watch.size[lane], abs(state.high[k]))
+            observe(rules, r, lane, lanes, dim, part * h, position, state, watch)
 
     return advance
 
@@ -181,9 +103,10 @@ def _finish(lane, lanes, dim, theta0, state, watch):
 
 
 @cache
-def lockstep_kernel(oracle: DeviceOracle, batches: int) -> Any:
+def lockstep_kernel(oracle: DeviceOracle, batches: int, family: Family = ADAM) -> Any:
     """Kernel: :func:`stepbias.kernels.trajectory.run_lockstep` for every lane; many step sizes in one launch."""
-    step, advance = _step(oracle), _flow(oracle, batches)
+    step, advance = family.step(oracle), _flow(oracle, batches, family)
+    begin, settle = family.start, family.settle
 
     @cuda.jit
     def lockstep(
@@ -198,6 +121,7 @@ def lockstep_kernel(oracle: DeviceOracle, batches: int) -> Any:
         r, flow_r = groups.rule[group], groups.flow_rule[group]
         for j in range(3 * dim):
             state.high[j * lanes + lane] = theta0[j % dim * lanes + lane]
+        begin(lane, lanes, dim, state)
         watch.start[lane] = _gap(lane, lanes, dim, state, 0, 1)
         for n in range(groups.steps[group]):
             if local:
@@ -219,15 +143,16 @@ def lockstep_kernel(oracle: DeviceOracle, batches: int) -> Any:
                     groups, group, 2, watch,
                 )  # fmt: skip
                 _observe(_gap(lane, lanes, dim, state, 1, 2), lane, watch.solver)
+        settle(lane, state, watch.drift)
         _finish(lane, lanes, dim, theta0, state, watch)
 
     return lockstep
 
 
 @cache
-def record_kernel(oracle: DeviceOracle, batches: int, flow: bool) -> Any:
+def record_kernel(oracle: DeviceOracle, batches: int, flow: bool, family: Family = ADAM) -> Any:
     """Kernel: the iterates, or the flow, at every step; out (steps + 1, p, L). All lanes take ``groups.steps[0]`` steps."""
-    step, advance = _step(oracle), _flow(oracle, batches)
+    step, advance, begin = family.step(oracle), _flow(oracle, batches, family), family.start
     which = 1 if flow else 0
 
     @cuda.jit
@@ -238,6 +163,7 @@ def record_kernel(oracle: DeviceOracle, batches: int, flow: bool) -> Any:
             return
         h, group = lane_data.h[lane], lane_data.group[lane]
         r, part = groups.rule[group], dim * lanes
+        begin(lane, lanes, dim, state)
         for j in range(dim):
             i = j * lanes + lane
             state.high[which * part + i] = theta0[i]
@@ -258,9 +184,10 @@ def record_kernel(oracle: DeviceOracle, batches: int, flow: bool) -> Any:
 
 
 @cache
-def drift_kernel(oracle: DeviceOracle, batches: int) -> Any:
-    """Kernel: the largest |D'/D| along the iterates, as :func:`stepbias.kernels.drift.iterate_drift`; (L,) into ``out``."""
-    step, gradients_of, averages_of = _step(oracle), oracle.gradients, averages(batches)
+def drift_kernel(oracle: DeviceOracle, batches: int, family: Family = ADAM) -> Any:
+    """Kernel: how fast the clock runs along the iterates, as :func:`stepbias.kernels.drift.iterate_drift`; (L,) into ``out``."""
+    step, gradients_of, begin = family.step(oracle), oracle.gradients, family.start
+    before, after, settle = family.before(batches), family.after(batches), family.settle
 
     @cuda.jit
     def drift(rules, groups, lane_data, dim, theta0, data, extra, state, out):
@@ -269,21 +196,16 @@ def drift_kernel(oracle: DeviceOracle, batches: int) -> Any:
         if lane >= lanes:
             return
         h, group = lane_data.h[lane], lane_data.group[lane]
-        r, part = groups.rule[group], dim * lanes
+        r = groups.rule[group]
+        begin(lane, lanes, dim, state)
         for j in range(dim):
             state.high[j * lanes + lane] = theta0[j * lanes + lane]
         gradients_of(lane, lanes, dim, state.high, data, extra, state.gradients)
         for n in range(groups.steps[group]):
-            for j in range(dim):
-                i = j * lanes + lane
-                _, square = averages_of(rules, r, n, i, part, state.gradients)
-                state.start_root[i] = _root(square, rules.eps_root[r])
+            before(rules, r, n, lane, lanes, dim, state)
             step(rules, r, n, lane, lanes, dim, h, data, extra, state)
             gradients_of(lane, lanes, dim, state.high, data, extra, state.gradients)
-            for j in range(dim):
-                i = j * lanes + lane
-                _, square = averages_of(rules, r, n, i, part, state.gradients)
-                after = _root(square, rules.eps_root[r])
-                _observe(_relative_rate(after, state.start_root[i], rules.eps[r], h), lane, out)
+            after(rules, r, n, lane, lanes, dim, h, state, out)
+        settle(lane, state, out)
 
     return drift

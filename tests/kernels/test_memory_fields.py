@@ -13,7 +13,7 @@ import pytest
 from numpy.typing import NDArray
 
 import stepbias as sb
-from stepbias.kernels import blocks, rule_code, rule_tables
+from stepbias.kernels import rule_code, rule_tables
 from stepbias.kernels.blocks import prepare
 from stepbias.kernels.traced import DenseRule, GroupedRule
 from stepbias.theory import memory_limits
@@ -314,12 +314,6 @@ def test_rules_of_one_linear_form_are_told_apart() -> None:
     assert {"heavy ball", "AdamW inside", "NAdam", "Signum tanh"} <= after
     assert forms["NAdam warming"].counters == (2,)
     assert isinstance(forms["NAdam"], UpdateRule)
-
-
-def test_a_device_without_these_rules_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(blocks, "require", lambda device: None)
-    with pytest.raises(ValueError, match=r"device = 'cuda' with optimizer = HeavyBall"):
-        sb.iterate(sb.HeavyBall(0.9), sb.Loss.bilinear(), [1.0, 2.0], 0.1, 3, device="cuda")
 
 
 def test_memory_terms_are_adams() -> None:

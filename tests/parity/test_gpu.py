@@ -13,7 +13,8 @@ import pytest
 import stepbias as sb
 from stepbias.kernels.gpu import device, layout
 from stepbias.theory.variants import STATEMENT, Variant
-from tests.parity import cases, comparisons, streams
+from tests.memory_rules import OPTIMIZERS
+from tests.parity import cases, comparisons, streams, traced
 
 _REASON = (
     "Numba's simulator is on: see tests/parity/simulated"
@@ -107,6 +108,18 @@ def test_blocks_of_lanes_give_the_same_bits(monkeypatch: pytest.MonkeyPatch) -> 
     monkeypatch.setattr(layout, "_block", begun)
     np.testing.assert_array_equal(sb.flow(*case.trajectory, device="cuda"), expected)
     assert launches == [PROBLEMS, (PROBLEMS + 1) // 2, PROBLEMS // 2]
+
+
+@pytest.mark.parametrize("batches", [1, 3])
+@pytest.mark.parametrize("name", OPTIMIZERS)
+def test_rules_of_any_optimizer(name: str, batches: int) -> None:
+    case = traced.traced_case(OPTIMIZERS[name](), batches, problems=67)
+    for n in (0, 5):
+        traced.field(case, n)
+    traced.iterate(case)
+    traced.flow(case, 2)
+    traced.ladder(case, (1, 3), STATEMENT, local=False)
+    traced.clock(case)
 
 
 def test_random_words() -> None:
