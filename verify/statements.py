@@ -136,10 +136,9 @@ def settle(
         second = judge(claim, found, level)
         named = np.flatnonzero(found.numbers == judged.samples.numbers[k])
         same = [int(i) for i in named if found.pooled[i]] or [int(i) for i in named]
-        if len(same) > 1:
-            raise ValueError(
-                f"{claim.id}: the experiment repeats problem {judged.samples.numbers[k]}"
-            )
+        # a problem may stand in several rows, one for each quantity that is compared
+        labelled = [i for i in same if found.labels[i] == judged.samples.labels[k]]
+        same = labelled[:1] or sorted(same, key=lambda i: second.verdict[i] != "refuted")[:1]
         first = judged.reason[k]
         if not same:
             judged.verdict[k] = "inconclusive"

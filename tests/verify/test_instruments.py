@@ -173,7 +173,7 @@ def test_exact_steps_are_not_mistaken_for_single_precision() -> None:
 @pytest.mark.parametrize(
     ("arguments", "told"),
     [
-        (("adam-inside", "quick", 0), "claim_id"),
+        (("adam-inside", "quick", 0), "CLAIM"),
         ((CLAIM, "fast", 0), "profile"),
         ((CLAIM, "quick", -1), "seed"),
     ],
