@@ -90,6 +90,8 @@ def _limit(algorithm: str, on: str) -> Claim:
         "adam": "Adam",
         "rmsprop": "RMSProp",
         "nadam": "NAdam with epsilon inside the root, at a constant beta",
+        "lion": "Lion with the soft sign",
+        "signum": "Signum with the soft sign",
     }
     name = own.get(algorithm) or NAMES[algorithm]
     prefix = f"{algorithm}-inside" if algorithm in ("adam", "rmsprop") else algorithm

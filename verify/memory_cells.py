@@ -113,9 +113,9 @@ def memory_cells(claim: Claim, plan: Plan, profile: str, seed: int, group: str) 
     )
     # (exact=False: at beta = rho nothing vanishes but Adam's own O(h) term on the full batch, and weight decay keeps AdamW's)
     shared = random_cells(replace(claim, algorithm="adam", exact=False), own, seed, group)
-    turns = _TURNS.get(claim.algorithm, (claim.algorithm,))
-    if claim.variant.limit and claim.algorithm == "nadam":
-        turns = ("nadam",)  # a beta that grows has no limit within the memory
+    # the claims on limits say which form they are about: a beta that grows has no limit within the memory
+    several = () if claim.variant.limit else _TURNS.get(claim.algorithm, ())
+    turns = several or (claim.algorithm,)
     cells = [
         _with_form(cell, turns[i % len(turns)] if cell.pooled else turns[0])
         for i, cell in enumerate(shared)
