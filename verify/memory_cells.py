@@ -25,7 +25,7 @@ _WEIGHT_DECAY = 0.5
 # PyTorch's momentum_decay is 0.004: mu_t then grows over thousands of steps. 0.5 lets it grow within the memory.
 _PSI = 0.5
 # Not 0, where most of these optimizers are gradient descent.
-_QUICK_DECAYS, _DECAYS = (0.5, 0.8), (0.5, 0.9)
+_QUICK_DECAYS, _DECAYS = (0.5, 0.75), (0.5, 0.9)
 # Widths of the smooth signs too: a layer of sqrt(epsilon) is resolved by the ladders below.
 _EPSILONS = (1e-1, 1e-2)
 
@@ -74,10 +74,12 @@ def is_memory_claim(claim: Claim) -> bool:
     return claim.algorithm in memory_claims.NAMES or claim.variant.limit
 
 
-# With bias correction the means start right up to the batches that are not in them yet: what is left at O(h) is small, and shows at finer steps.
+# What limiting coefficients leave at O(h) comes from the first steps: a path of half the length has as much of it and less of the O(h^2).
+_LIMIT_SHORTER = 2
+# With bias correction the means start right up to the batches that are not in them yet: little is left, and shows at finer steps.
 _CORRECTED, _CORRECTED_FINER = ("adam", "adamw"), 4
 # A memory of 1000 steps: every evaluation looks 40,000 steps back, and no number of steps that can be afforded shows an order.
-_UNRESOLVED = (16, 32, 64)
+_UNRESOLVED, _PAST = (16, 32, 64), (8, 16)
 
 # Problems of a cell, cells of a family and the step ladder by profile; of the controls half as many problems.
 _SIZES = {
@@ -85,6 +87,10 @@ _SIZES = {
     "standard": (12, 3, step_ladder(64, 4096, 0)),
     "thorough": (16, 6, step_ladder(64, 8192, 0)),
 }
+# The layers of a smooth sign make the order of a mini-batch cell scatter: twice the cells, each with half the problems. The cell is the independent unit.
+_SIGNS, _SIGN_CELLS = ("lion", "signum"), 2
+# An i.i.d. schedule is measured on m copies.
+_FEW = 3
 
 
 def memory_cells(claim: Claim, plan: Plan, profile: str, seed: int, group: str) -> list[Cell]:
@@ -92,11 +98,16 @@ def memory_cells(claim: Claim, plan: Plan, profile: str, seed: int, group: str) 
     problems, per_family, steps = _SIZES[profile]
     if claim.exact:
         problems = max(problems // 2, 4)
+    elif profile == "quick" and claim.algorithm in _SIGNS and max(claim.batches) > 1:
+        per_family, problems = _SIGN_CELLS * per_family, problems // _SIGN_CELLS
     decays = _QUICK_DECAYS if profile == "quick" else _DECAYS
-    if claim.variant.limit and claim.algorithm in _CORRECTED and claim.exact:
-        steps = tuple(_CORRECTED_FINER * n for n in steps[1:])
-    elif profile == "quick" and claim.exact and not claim.variant.limit:
-        steps = steps[:-1]  # a first order shows early
+    limited = claim.variant.limit and claim.exact
+    corrected = limited and claim.algorithm in _CORRECTED
+    if limited:
+        finer = _CORRECTED_FINER if corrected else 1
+        steps = tuple(finer * n // _LIMIT_SHORTER for n in steps[1 if corrected else 0 :])
+    elif profile == "quick" and not claim.exact and not _FORMS[claim.algorithm].epsilon:
+        steps = steps[:-1]  # where no epsilon makes layers the second order shows early
     own = replace(
         plan,
         betas=decays,
@@ -104,7 +115,7 @@ def memory_cells(claim: Claim, plan: Plan, profile: str, seed: int, group: str) 
         epsilons=_EPSILONS,
         cells_per_family=per_family,
         problems_per_cell=problems,
-        few_problems=None,
+        few_problems=_FEW if profile == "quick" else None,
         control_problems=None,
         steps=steps,
         finer_every=0,
@@ -125,10 +136,13 @@ def memory_cells(claim: Claim, plan: Plan, profile: str, seed: int, group: str) 
         cells = [
             replace(cell, schedule="cyclic", steps=own.ladder(steps, "cyclic", cell.batches))
             if cell.pooled
-            else replace(cell, schedule="cyclic", steps=_UNRESOLVED[:2])
+            else replace(cell, schedule="cyclic", steps=_PAST)
             for cell in cells
         ]
-    return [replace(cell, index=i) for i, cell in enumerate(cells)]
+    return [
+        replace(cell, index=i, horizon=cell.horizon / (_LIMIT_SHORTER if limited else 1))
+        for i, cell in enumerate(cells)
+    ]
 
 
 def _with_form(cell: Cell, algorithm: str) -> Cell:
@@ -141,5 +155,5 @@ def _with_form(cell: Cell, algorithm: str) -> Cell:
         epsilon=cell.epsilon if form.epsilon else 0.0,
         horizon=cell.horizon * (1.0 - cell.beta) if form.scaled else cell.horizon,
         steps=cell.steps if cell.pooled or not form.rho else _UNRESOLVED,
-        count=cell.count if cell.pooled else 2,
+        count=cell.count if cell.pooled else 1,
     )

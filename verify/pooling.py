@@ -13,8 +13,9 @@ from stepbias.verify.fit_pool import Pooled, pool_orders
 
 # A confirmed claim has at most this share of problems that could not be judged.
 INCONCLUSIVE_SHARE = 0.25
-# From here on the sign test can reach the level that the strictest of 40 claims needs; fewer cells are judged by Student's test for their mean.
-SIGN_TEST_CELLS = 13
+# From here on the sign test (2^(1 - cells) at best) can reach the level 0.01 / n of the strictest of n = 300 claims; fewer cells are judged by Student's test
+# for their mean.
+SIGN_TEST_CELLS = 16
 
 
 def cell_medians(fits: Sequence[OrderFit], cells: Sequence[int]) -> NDArray[np.float64]:
@@ -47,7 +48,7 @@ def pool_cells(
     -------
     Pooled
         order: the median over the problems. interval: for the median over the cells of their median orders, free of assumptions on their law (order
-        statistics; with fewer than 13 cells Student's for the mean). verdict: refuted if any problem is (the
+        statistics; with fewer than 16 cells Student's for the mean). verdict: refuted if any problem is (the
         caller has escalated those); confirmed if none is, at most a quarter of the problems is inconclusive, and the interval lies on the right
         side of expected - 0.1 (both sides if ``exact``); else inconclusive.
     """

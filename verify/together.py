@@ -29,7 +29,7 @@ def wrong_side(medians: NDArray[np.floating[Any]], expected: float, exact: bool)
     Returns
     -------
     float
-        Of the sign test for their median, and of Student's for the mean where there are fewer than 13, their scatter taken to be at least `FINEST` (equal
+        Of the sign test for their median, and of Student's for the mean where there are fewer than 16, their scatter taken to be at least `FINEST` (equal
         orders would leave no chance at all); twice the one-sided value, as for the ends of a two-sided interval. 1 for fewer than two.
     """
     from scipy import stats

@@ -63,9 +63,26 @@ def test_a_quarter_of_the_problems_may_be_inconclusive() -> None:
 
 
 def test_many_cells_have_the_interval_of_order_statistics() -> None:
-    orders = [1.6, 1.95, 1.99, 2.0, 2.01, 2.02, 2.03, 2.04, 2.05, 2.06, 2.09, 2.3, 4.0]
+    orders = [
+        1.6,
+        1.7,
+        1.95,
+        1.98,
+        1.99,
+        2.0,
+        2.01,
+        2.02,
+        2.03,
+        2.04,
+        2.05,
+        2.06,
+        2.07,
+        2.3,
+        2.4,
+        4.0,
+    ]
     result = spread(orders)
-    # of 13 values the second and the last but one hold the median but for 28 * 2^-13, the next ones but for 184 * 2^-13 > 1 %
+    # of 16 values the third and the last but two hold the median but for 274 * 2^-16, the next ones but for 1394 * 2^-16 > 1 %
     assert result.interval == (1.95, 2.3)
     # one cell fewer, and the rule of the few says what the p-value of `together` says
     fewer = spread(orders[:-1])
@@ -83,19 +100,19 @@ def test_few_cells_have_the_interval_of_student() -> None:
 
 def test_the_cell_is_the_unit_not_the_problem() -> None:
     # one deviating cell, however many problems it has, is one cell
-    fits = [a_fit("confirmed", 2.0 + 0.001 * k) for k in range(13)] + confirmed(50, 2.5)
-    result = pooled(fits, [*range(13), *([13] * 50)])
-    assert result.interval == (2.001, 2.012)
-    assert "14 cells" in result.reason
+    fits = [a_fit("confirmed", 2.0 + 0.001 * k) for k in range(16)] + confirmed(50, 2.5)
+    result = pooled(fits, [*range(16), *([16] * 50)])
+    assert result.interval == (2.002, 2.014)
+    assert "17 cells" in result.reason
     assert result.order == 2.5  # the median over the problems
 
 
 def test_an_interval_beyond_the_limit_decides_nothing() -> None:
-    low = spread([1.7, 1.71, *(2.0 + 0.001 * k for k in range(11))])
-    assert low.interval[0] == 1.71
+    low = spread([1.7, 1.71, 1.72, *(2.0 + 0.001 * k for k in range(13))])
+    assert low.interval[0] == 1.72
     assert low.verdict == "inconclusive"
     assert "reaches beyond" in low.reason
-    high = [2.4, 2.41, *(2.0 + 0.001 * k for k in range(11))]
+    high = [2.4, 2.41, 2.42, *(2.0 + 0.001 * k for k in range(13))]
     assert spread(high).verdict == "confirmed"  # a higher order confirms a one-sided claim
     assert spread(high, exact=True).verdict == "inconclusive"
 

@@ -15,12 +15,12 @@ MakeRow = Callable[..., Row]
 
 
 def test_many_cells_have_the_sign_test() -> None:
-    orders = 2.0 + 0.001 * np.arange(13)
-    assert wrong_side(orders, 2.0, exact=False) == pytest.approx(2.0 * 2.0**-13)
-    orders[:2] = 1.5  # two of thirteen on the wrong side
-    assert wrong_side(orders, 2.0, exact=False) == pytest.approx(2.0 * (1 + 13 + 78) / 2.0**13)
+    orders = 2.0 + 0.001 * np.arange(16)
+    assert wrong_side(orders, 2.0, exact=False) == pytest.approx(2.0 * 2.0**-16)
+    orders[:2] = 1.5  # two of sixteen on the wrong side
+    assert wrong_side(orders, 2.0, exact=False) == pytest.approx(2.0 * (1 + 16 + 120) / 2.0**16)
     # above the upper limit: fine for a one-sided claim only
-    high = 2.5 + 0.001 * np.arange(13)
+    high = 2.5 + 0.001 * np.arange(16)
     assert wrong_side(high, 2.0, exact=False) < 1e-3
     assert wrong_side(high, 2.0, exact=True) == 1.0
 

@@ -19,7 +19,7 @@ Floats = NDArray[np.float64]
 Integers = NDArray[np.int64]
 
 _HORIZON = 0.5
-_COUNTS = (16, 32, 64)
+_COUNTS = (20, 32, 64)
 _DEFAULTS = "(beta, rho, eps) = (0.9, 0.999, 1e-08)"
 # Steps of the coarsest of three runs: of the layer sqrt(epsilon), counted in memories; of the path, counted in memories; of the path.
 _LAYER, _MEMORIES, _STEPS = 24.0, 64, 2000
