@@ -140,6 +140,7 @@ _FORMULAS: dict[str, Callable[[Constants], dict[str, Number]]] = {
     "C5 with rho for r_1": lambda c: {"C5": c.C6 * c.assumed.rho},
     "C18 without 2L": lambda c: {"C18": c.C18 / (2 * _b1(c) + 1)},
     "C26 with C9 for C9^2": lambda c: {"C26": _without_square(c)},
+    "d_2 without X": lambda c: {"spread": 0.0},
     "C25 without M1": lambda c: {"C25": c.C25 / c.assumed.M[0]},
 }
 

@@ -85,6 +85,24 @@ _LONG_MEMORY = Statement(
     slip=True,
 )
 
+_GROWTH = replace(
+    bound(
+        "global-growth",
+        "Theorems SA-2.4, SA-3.4, SA-4.4 and SA-5.4, with d_2 = (1 + X) sqrt(p)",
+        "the global bounds hold where errors grow like e^(X n h) and gradients stay bounded",
+        r"\|e_n\|\le d_1e^{d_2nh}h^2,\quad \|e_{n+1}-e_n\|\le d_1d_2e^{d_2nh}h^3,\quad d_2=(1+X)\sqrt p",
+        "global_growth",
+        "d_2 without X",
+    ),
+    assumptions=(
+        DERIVATIVES,
+        ROOT,
+        "p = 1, 300 steps, X n h about 10, epsilon 10^6 times the gradients (inside: its square); two mini-batches that oppose each other, in an order "
+        "that keeps the iterates near one point",
+    ),
+    slip=True,
+)
+
 # steps of the proofs, in exact arithmetic -----------------------------------------------------------
 
 
@@ -217,6 +235,13 @@ CLAIMS: tuple[Statement, ...] = (
         "induction-step-printed",
         "the same with d_2 = (1 + X d_1) sqrt(p), as printed (d_5, d_8, d_11 alike), for C_1 < 1",
         r"(C_1+Xd_1)\sqrt p\le C_1d_2,\quad d_2=(1+Xd_1)\sqrt p",
+    ),
+    _GROWTH,
+    _misprint(
+        _GROWTH,
+        "global-growth-printed",
+        "the same with d_2 = (1 + X d_1) sqrt(p), as printed (d_5, d_8, d_11 alike), all constants with T = n h at the last step",
+        r"\|e_n\|\le d_1e^{d_2nh}h^2,\quad \|e_{n+1}-e_n\|\le d_1d_2e^{d_2nh}h^3,\quad d_2=(1+Xd_1)\sqrt p",
     ),
     _STEPS,
     _misprint(

@@ -41,7 +41,12 @@ def _section(number: str, name: str, place: str, algorithm: str) -> tuple[Item, 
         Item(
             f"Theorem SA-{number}.4",
             "Global: the distance is at most d e^(d' n h) h^2, with its constants",
-            (*theorem(algorithm, place), f"constants/global-{key}"),
+            (
+                *theorem(algorithm, place),
+                f"constants/global-{key}",
+                "constants/global-growth",
+                "constants/global-growth-printed",
+            ),
         ),
     )
 

@@ -334,7 +334,7 @@ def test_samples_can_be_stored(tmp_path: Path) -> None:
 
 def test_misprints_are_paired_with_their_corrections() -> None:
     printed = [claim for claim in CLAIMS.values() if claim.expected_verdict == "refuted"]
-    assert len(printed) == 9
+    assert len(printed) == 10
     for claim in printed:
         right = CLAIMS[claim.id.removesuffix("-printed")]
         assert (claim.variant, right.variant) == ("printed", "")
