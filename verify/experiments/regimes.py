@@ -123,13 +123,19 @@ def _counted(seed: int, each: int, pair: Pair) -> _Counts:
 class _Share(NamedTuple):
     other: float
     doubt: float
+    pvalue: float
 
 
 def share_of(count: int, runs: int) -> _Share:
-    """Share of runs with another label, and the side of its Clopper-Pearson interval that is towards the allowed share."""
+    """Share of runs with another label.
+
+    With the side of its Clopper-Pearson interval that is towards the allowed share, and the chance of so few if the share is the allowed one.
+    """
     share = count / runs
     interval = stats.binomtest(count, runs).proportion_ci(_LEVEL, method="exact")
-    return _Share(share, interval.high - share if share <= ALLOWED else share - interval.low)
+    doubt = interval.high - share if share <= ALLOWED else share - interval.low
+    chance = stats.binomtest(count, runs, ALLOWED, alternative="less").pvalue
+    return _Share(share, doubt, float(chance))
 
 
 def _shares(name: str, variant: str, setting: Setting, pairs: tuple[Pair, ...]) -> Samples:
@@ -140,7 +146,7 @@ def _shares(name: str, variant: str, setting: Setting, pairs: tuple[Pair, ...]) 
     extra = [] if DEFAULTS in chosen else [DEFAULTS]
     extra = [] if setting.only is not None else [*extra, *others]
     each = _RUNS[setting.profile] * setting.finer
-    left, doubt, lost = [], [], 0
+    shares, lost = [], 0
     for pair in chosen + extra:
         at = pair[::-1] if variant == EXCHANGED and pair in chosen else pair
         found = _counted(setting.seed, each, at)
@@ -149,9 +155,8 @@ def _shares(name: str, variant: str, setting: Setting, pairs: tuple[Pair, ...]) 
             if name == _GROWN
             else found.labels[variant if variant in (SPIKES, STABLE, LARGE) else name]
         )
-        share = share_of(found.runs - hits, found.runs) if found.runs else _Share(1.0, np.inf)
-        left.append(share.other)
-        doubt.append(share.doubt)
+        none = _Share(1.0, np.inf, 1.0)
+        shares.append(share_of(found.runs - hits, found.runs) if found.runs else none)
         lost += found.lost if pair in chosen else 0
     rows = chosen + extra
     return Samples(
@@ -161,9 +166,10 @@ def _shares(name: str, variant: str, setting: Setting, pairs: tuple[Pair, ...]) 
         stratum=np.array([f"beta {b:g}, rho {r:g}" for b, r in rows]),
         hardness=np.array([[b, r, _EPSILON, _H] for b, r in rows]),
         excluded={NO_MINIMUM: lost} if lost else {},
-        left=np.array(left),
+        left=np.array([share.other for share in shares]),
         right=np.full(len(rows), ALLOWED),
-        uncertainty=np.array(doubt),
+        uncertainty=np.array([share.doubt for share in shares]),
+        pvalue=np.array([share.pvalue for share in shares]),
     )
 
 

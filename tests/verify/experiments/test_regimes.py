@@ -81,6 +81,7 @@ def test_a_label_needs_a_start() -> None:
 
 def test_shares_have_the_exact_interval() -> None:
     none = regimes.share_of(0, 48)
+    assert none.pvalue == pytest.approx(0.75**48)  # none of 48 if a quarter were allowed
     # no hit in n: the upper end is 1 - (0.0005)^(1/n)
     assert none.other == 0.0
     assert none.doubt == pytest.approx(1.0 - 0.0005 ** (1.0 / 48.0), rel=1e-12)
