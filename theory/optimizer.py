@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import inspect
 import warnings
 from collections.abc import Callable, Sequence
 from functools import lru_cache
@@ -14,6 +15,7 @@ from stepbias.theory.checks import real
 
 if TYPE_CHECKING:
     from stepbias.theory.rule import UpdateRule
+    from stepbias.theory.tracing import Trace
 
 Floats = NDArray[np.float64]
 Parameter = float | Floats
@@ -96,7 +98,7 @@ class Optimizer:
         >>> heavy_ball.beta, heavy_ball.decay
         (0.9, 0.9)
         """
-        if not callable(update):
+        if not callable(update) or not _takes_five(update):
             raise TypeError(f"update = {update!r}; accepted: a function (g, state, n, theta, q)")
         made = object.__new__(Optimizer)
         made._fill(getattr(update, "__name__", type(update).__name__), update, state, parameters)
@@ -220,14 +222,30 @@ def _initial(state: Any) -> tuple[float, ...]:
     return tuple(float(x) for x in values)
 
 
-@lru_cache(maxsize=256)
+def _takes_five(update: Callable[..., Any]) -> bool:
+    try:
+        inspect.signature(update).bind(*range(5))
+    except TypeError:
+        return False
+    except ValueError:  # a builtin without a signature
+        return True
+    return True
+
+
 def _traced(
     update: Callable[..., Any], initial: tuple[float, ...], names: tuple[str, ...]
 ) -> UpdateRule:
-    from stepbias.theory.rule import UpdateRule
+    """The rule of a function: traced anew every time, as what it refers to may have changed, and known again by its expressions."""
     from stepbias.theory.tracing import trace
 
-    return UpdateRule(trace(update, len(initial), names), initial, names)
+    return _rule(trace(update, len(initial), names), initial, names)
+
+
+@lru_cache(maxsize=256)
+def _rule(trace: Trace, initial: tuple[float, ...], names: tuple[str, ...]) -> UpdateRule:
+    from stepbias.theory.rule import UpdateRule
+
+    return UpdateRule(trace, initial, names)
 
 
 def _some(values: dict[str, Parameter]) -> list[int]:
@@ -238,29 +256,40 @@ def _some(values: dict[str, Parameter]) -> list[int]:
     return sorted({0, count // 2, count - 1} | ends)
 
 
+def _numbers(update: Callable[..., Any], arguments: tuple[Any, ...], count: int) -> list[float]:
+    """Direction and new states as floats; NaN where Python's arithmetic has no real number for them."""
+    from stepbias.theory.tracing import outputs
+
+    try:
+        found = outputs(update, arguments, count)
+    except ArithmeticError:
+        return [float("nan")] * (count + 1)
+    return [float("nan") if isinstance(x, complex) else float(x) for x in found]
+
+
 def _compare(update: Callable[..., Any], rule: UpdateRule, values: dict[str, Parameter]) -> None:
     """``ValueError`` where the trace and the function differ along random runs."""
-    from stepbias.theory.tracing import Parameters, outputs
+    from stepbias.theory.tracing import Parameters
 
     count, traced = len(rule.initial), rule.function
     rng = np.random.Generator(np.random.Philox(key=20))
     for problem in _some(values):
         given = at(values, problem)
         q = Parameters(given)
-        for scale in (1e-2, 1.0, 30.0):
+        for scale in (0.0, 1e-2, 1.0, 30.0):  # 0: a gradient may vanish, and so may a parameter
             state = rule.initial
             for n in (0, 1, 2, 3, 4, 5, 17, 1000):
                 g, theta = (float(x) for x in scale * rng.normal(size=2))
+                where = f"g = {g:.4g}, state = {state}, n = {n}, theta = {theta:.4g}, {given}"
                 with np.errstate(all="ignore"):
-                    found = [float(x) for x in outputs(update, (g, state, n, theta, q), count)]
+                    found = _numbers(update, (g, state, n, theta, q), count)
+                    if not all(np.isfinite(found)):
+                        raise ValueError(
+                            f"update gives {found} at {where}; accepted: a rule that is finite and real for every g and theta"
+                        )
                     expected = [
                         float(x) for x in traced(g, *state, float(n), theta, *given.values())
                     ]
-                where = f"g = {g:.4g}, state = {state}, n = {n}, theta = {theta:.4g}, {given}"
-                if not all(np.isfinite(found)):
-                    raise ValueError(
-                        f"update gives {found} at {where}; accepted: a rule that is finite for every g and theta"
-                    )
                 gaps = np.abs(np.subtract(found, expected))
                 if not np.all(gaps <= _AGREEMENT * (1.0 + np.abs(found))):
                     raise ValueError(

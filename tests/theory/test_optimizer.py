@@ -40,7 +40,7 @@ def test_parameters_are_attributes_and_nothing_changes() -> None:
     assert repr(pickle.loads(pickle.dumps(optimizer))) == repr(optimizer)
 
 
-def test_a_rule_is_traced_once_for_all_parameters() -> None:
+def test_a_rule_is_one_rule_for_all_parameters() -> None:
     calls = []
 
     def counted(g: Any, state: Any, n: Any, theta: Any, q: Any) -> Any:
@@ -49,7 +49,7 @@ def test_a_rule_is_traced_once_for_all_parameters() -> None:
 
     first, second = Optimizer.define(counted, (), c=1.0), Optimizer.define(counted, (), c=2.0)
     assert first.rule is second.rule
-    assert calls.count("Traced") == 2  # the second time to see that it does the same
+    assert calls.count("Traced") == 4  # twice each, to see that it does the same
 
 
 ROUGH: dict[str, Callable[..., Any]] = {
@@ -105,7 +105,12 @@ BAD: list[tuple[Any, Any, dict[str, Any], type[Exception], str]] = [
     (lambda g, s, n, t, q: g, (), {}, ValueError, "update returned .*accepted"),
     (lambda g, s, n, t, q: ("x", ()), (), {}, ValueError, "'x' of type str"),
     (lambda g, s, n, t, q: (g * True, ()), (), {}, TypeError, "unsupported operand"),
-    (lambda g, s, n, t, q: (sb.log(g), ()), (), {}, ValueError, "finite for every g"),
+    (lambda g, s, n, t, q: (sb.log(g), ()), (), {}, ValueError, "finite and real for every g"),
+    (lambda g, s, n, t, q: (1 / g, ()), (), {}, ValueError, "finite and real for every g"),
+    (lambda g, s, n, t, q: (g / n, ()), (), {}, ValueError, "n = 0.*finite and real for every g"),
+    (lambda g, s, n, t, q: (g**300, ()), (), {}, ValueError, "finite and real for every g"),
+    (lambda g, s, n, t, q: (g**0.5, ()), (), {}, ValueError, "finite and real for every g"),
+    (lambda g, s: (g, ()), (), {}, TypeError, r"accepted: a function \(g, state, n, theta, q\)"),
     (lambda g, s, n, t, q: (g / 0, ()), (), {}, ValueError, "not real and finite"),
     (lambda g, s, n, t, q: (g * float("inf"), ()), (), {}, ValueError, "the number inf"),
     (_counting, (), {}, ValueError, "when it is called again"),
@@ -202,3 +207,23 @@ def test_defaults_and_names() -> None:
 def test_parameters_out_of_range_are_named(make: Callable[[], Any], told: str) -> None:
     with pytest.raises(ValueError, match=told):
         make()
+
+
+def test_a_rule_that_refers_to_something_is_traced_as_it_is_now() -> None:
+    factor = [1.0]
+
+    class Scaled:
+        __hash__ = None  # type: ignore[assignment]
+
+        def __call__(self, g: Any, s: Any, n: Any, t: Any, q: Any) -> Any:
+            return factor[0] * g, ()
+
+    update = Scaled()
+    first = Optimizer.define(update, state=())
+    factor[0] = 2.0
+    second = Optimizer.define(update, state=())
+    arguments = (3.0, 0.0, 0.0)  # g, n, theta
+    assert [x.rule.function(*arguments)[0] for x in (first, second)] == [3.0, 6.0]
+    # equal expressions are one rule, compiled once
+    factor[0] = 1.0
+    assert Optimizer.define(update, state=()).rule is first.rule
