@@ -70,7 +70,7 @@ def _steps(beta: float, rho: float, epsilon: float, sizes: Sequence[float]) -> l
     pairs = []
     for small, large in pairwise(sizes):
         cases = _case(beta, rho, small, epsilon), _case(beta, rho, large, epsilon)
-        what = f"h {small:g} -> {large:g}, beta {beta:g} rho {rho:g}"
+        what = f"h {small:g} -> {large:g}, beta {beta:g} rho {rho:g} eps {epsilon:g}"
         pairs.append(Comparison(*(cases[::-1] if beta > rho else cases), what))
     return pairs
 
