@@ -7,10 +7,11 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from stepbias.verify import memory_cells
 from stepbias.verify.runner import run_claims
 from tests.verify.campaign import use_tiny
 
-CLAIM = "adam-inside/bilinear"
+CLAIM, RULE = "adam-inside/bilinear", "adamw/full-batch"
 
 
 def test_a_campaign_says_on_the_device_what_it_says_on_the_cpu(
@@ -28,3 +29,14 @@ def test_a_campaign_says_on_the_device_what_it_says_on_the_cpu(
     assert (device.verdict, device.counts) == (cpu.verdict, cpu.counts)
     # 32 steps of rounding, amplified by less than 1e4 (1/sqrt(epsilon) = 100, twice)
     np.testing.assert_allclose(device.error, cpu.error, rtol=1e-10)
+
+
+def test_a_campaign_of_an_optimizer_given_by_its_rule(monkeypatch: pytest.MonkeyPatch) -> None:
+    """From the cells of the claim to its verdict; sums in another order leave another rounding, or the device was not used."""
+    monkeypatch.setitem(memory_cells._SIZES, "quick", (1, 1, (4, 8, 16)))
+    monkeypatch.setattr(memory_cells, "_UNRESOLVED", (2, 4))
+    device, cpu = (run_claims(RULE, device=name).rows[0] for name in ("cuda", "cpu"))
+    assert device.problems == cpu.problems > 0
+    assert (device.verdict, device.counts) == (cpu.verdict, cpu.counts)
+    np.testing.assert_allclose(device.error, cpu.error, rtol=1e-9)
+    assert np.any(np.asarray(device.error) != np.asarray(cpu.error))
