@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from dataclasses import dataclass
 from typing import Any
 
@@ -72,9 +73,18 @@ def _adam(order: int) -> Equation:
     return Equation(rate + _h * bias, where)
 
 
+# Names of the equation's own symbols, and of those that its `where` uses.
+_TAKEN = re.compile(r"g|h|n|k|l|j|i|theta|[EFWZ]|[FEW]_\w+|Fdot_j|[XYcwsg]_?\d+|theta_\w+")
+
+
 def _plain(expression: Any, rule: UpdateRule) -> Any:
-    """Parameters by their own names, counters as c_i."""
-    names = {parameter_symbol(name): sympy.Symbol(name, real=True) for name in rule.names}
+    """Parameters by their own names (q_name where the equation has this name already), counters as c_i."""
+    names = {
+        parameter_symbol(name): sympy.Symbol(
+            f"q_{name}" if _TAKEN.fullmatch(name) else name, real=True
+        )
+        for name in rule.names
+    }
     names |= {state_symbol(i): sympy.Symbol(f"c_{i}", real=True) for i in rule.counters}
     return expression.xreplace(names)
 

@@ -200,6 +200,8 @@ def _owned(name: str, value: Any) -> Parameter:
         raise ValueError(
             f"parameter {name!r}: this name is taken; accepted: other names than {', '.join(_RESERVED)}"
         )
+    if not name.isidentifier():
+        raise ValueError(f"parameter {name!r}: accepted: names that q.name can have")
     array = real(name, value, "a finite number, or one per problem")
     if array.ndim > 1 or array.size == 0:
         raise ValueError(

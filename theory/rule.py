@@ -10,7 +10,7 @@ its memory is a weighted sum over the past, and the sums of the memoryless equat
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from functools import cached_property, lru_cache
 from typing import Any
@@ -35,7 +35,7 @@ _LATE = 2.0**40
 # Memory that decays slower than this a step is called undamped: 1e9 steps are no transient.
 _UNDAMPED = 1.0 - 1e-9
 # Steps and settings of the run that estimates the decay of a memory without a simple form.
-_RUN = 512
+_RUN, _SCALES = 512, (1e-2, 1.0, 30.0)
 
 
 class root(sympy.Function):  # noqa: N801 (printed as a function's name)
@@ -321,27 +321,42 @@ class UpdateRule:
         return float(np.max(np.abs(late[:, -1])))
 
     def _estimated_decay(self, values: dict[str, float]) -> float:
-        rng = np.random.Generator(np.random.Philox(key=_RUN))
         counters = self.counter_values(values, _RUN)
         q = [float(values[name]) for name in self.names]
         names = [GRADIENT, POSITION, STEP, *map(parameter_symbol, self.names)]
         names += [*(state_symbol(i) for i in self.counters), *self.symbols]
         jacobian = sympy.Matrix(self.states).jacobian(self.symbols)
         step = sympy.lambdify(names, [list(self.states), jacobian], "numpy")
-        now, change = list(self.start), np.eye(len(self.symbols))
-        sizes = np.zeros(_RUN)
+
+        def rate(scale: float) -> float:
+            return _rate(step, np.array(self.start), (q, counters), scale)
+
+        # a memory may decay where gradients are large and grow where they are small
         with np.errstate(all="ignore"):
-            for n in range(_RUN):
-                given = (rng.normal(), 0.5, float(n), *q, *counters[:, n], *now)
-                now, matrix = step(*given)
-                change = np.asarray(matrix, dtype=float) @ change
-                size = float(np.max(np.abs(change)))
-                sizes[n] = np.log(size) if size > 0.0 else -np.inf
-                if not np.isfinite(size) or size == 0.0:
-                    return 0.0 if size == 0.0 else np.inf
-                change /= size
-        half = _RUN // 2
-        return float(np.exp(np.mean(sizes[half:])))
+            return max(rate(scale) for scale in _SCALES)
+
+
+def _rate(
+    step: Callable[..., Any], start: Floats, given: tuple[list[float], Floats], scale: float
+) -> float:
+    """Mean factor by which a change of the states grows in the second half of a run on random gradients of this size."""
+    rng = np.random.Generator(np.random.Philox(key=_RUN))
+    q, counters = given
+    now, change = start, np.eye(len(start))
+    sizes = np.zeros(_RUN)
+    for n in range(_RUN):
+        # np.float64: Python's own powers raise where they overflow
+        now, matrix = step(
+            np.float64(scale * rng.normal()), np.float64(0.5), float(n), *q, *counters[:, n], *now
+        )
+        now = np.asarray(now, dtype=np.float64)
+        change = np.asarray(matrix, dtype=np.float64) @ change
+        size = float(np.max(np.abs(change)))
+        if not np.isfinite(size) or size == 0.0:
+            return 0.0 if size == 0.0 else np.inf
+        sizes[n] = np.log(size)
+        change /= size
+    return float(np.exp(np.mean(sizes[_RUN // 2 :])))
 
 
 UNDAMPED = (

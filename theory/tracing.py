@@ -45,6 +45,8 @@ def _number(value: Any) -> Any:
         return value.expression
     if isinstance(value, bool | np.bool_):
         return NotImplemented
+    if isinstance(value, np.ndarray) and value.ndim == 0:
+        return _number(value.item())
     if isinstance(value, int | np.integer):
         return sympy.Integer(int(value))
     if isinstance(value, Fraction):

@@ -128,7 +128,7 @@ def memory_cells(claim: Claim, plan: Plan, profile: str, seed: int, group: str) 
     several = () if claim.variant.limit else _TURNS.get(claim.algorithm, ())
     turns = several or (claim.algorithm,)
     cells = [
-        _with_form(cell, turns[i % len(turns)] if cell.pooled else turns[0])
+        _with_form(cell, turns[(i + seed) % len(turns)] if cell.pooled else turns[0])
         for i, cell in enumerate(shared)
         if cell.pooled or cell.rho > 0.99
     ]

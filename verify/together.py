@@ -63,4 +63,4 @@ def judge_together(rows: Sequence[Row], error: float = 0.01) -> None:
         stands = stands and row.pvalue <= limit
         if not stands:
             row.verdict = "inconclusive"
-            row.reason = f"p = {row.pvalue:.2g} for an order on the wrong side, needs {limit:.2g} among {len(rows)} claims; {row.reason}"
+            row.reason = f"p = {row.pvalue:.2g} if the claim were just false, needs {limit:.2g} among {len(rows)} claims; {row.reason}"

@@ -70,3 +70,16 @@ def test_unusable_arguments() -> None:
         sb.modified_equation(sb.HeavyBall(0.9), 3)
     with pytest.raises(TypeError, match="optimizer = 'Adam'"):
         sb.modified_equation("Adam")
+
+
+@pytest.mark.parametrize("name", ["anchor", "g", "theta", "h", "Z", "X_1", "n", "F_j", "c_0"])
+def test_a_parameter_is_not_taken_for_a_symbol_of_the_equation(name: str) -> None:
+    pulled = sb.Optimizer.define(
+        lambda g, s, n, theta, q: (g + 0.5 * (theta - getattr(q, name)), ()), (), **{name: 0.3}
+    )
+    leading = sb.modified_equation(pulled, order=1).sympy()
+    named = {str(symbol): symbol for symbol in leading.free_symbols}
+    assert len(named) == 3
+    (own,) = (symbol for text, symbol in named.items() if text not in ("g", "theta"))
+    at = {named["g"]: 2.0, named["theta"]: 0.7, own: 0.3}
+    assert float(leading.subs(at)) == pytest.approx(-2.2)

@@ -227,3 +227,21 @@ def test_a_rule_that_refers_to_something_is_traced_as_it_is_now() -> None:
     # equal expressions are one rule, compiled once
     factor[0] = 1.0
     assert Optimizer.define(update, state=()).rule is first.rule
+
+
+@pytest.mark.parametrize(
+    "states",
+    [
+        lambda g, s: 1.2 * s / (1 + g * g) + g,  # only where gradients are small
+        lambda g, s: s**2 + 0.5 * s + g,  # until it overflows
+    ],
+)
+def test_memory_that_grows_somewhere_is_refused(states: Callable[..., Any]) -> None:
+    with pytest.raises(ValueError, match="grows by a factor"):
+        Optimizer.define(lambda g, s, n, t, q: (s[0], (states(g, s[0]),)), (0.0,))
+
+
+@pytest.mark.parametrize("name", ["", "x y", "1a"])
+def test_parameter_names_are_those_of_attributes(name: str) -> None:
+    with pytest.raises(ValueError, match=r"names that q\.name can have"):
+        Optimizer.define(lambda g, s, n, t, q: (g, ()), (), **{name: 1.0})

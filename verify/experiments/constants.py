@@ -50,7 +50,7 @@ class Measured:
 def _constants(one: Problem, left: Left, row: int, corrected: bool) -> Constants:
     """With T = h, the sharpest, as the proofs need no more; R as measured where epsilon does not give it.
 
-    Where the theorem as printed is refuted, it has the T that it speaks of, T = n h at the last step.
+    Where errors grow, the theorem as printed has the T that it speaks of, T = n h at the last step: it is to fail by its own words.
     """
     root = None if one.inside else float(left.root[row])
     literal = one.stratum == GROWTH and not corrected
@@ -61,7 +61,7 @@ def _constants(one: Problem, left: Left, row: int, corrected: bool) -> Constants
 
 
 def _walk(problems: list[Problem], nodes: int) -> dict[int, Measured]:
-    left = measure(problems, nodes)
+    left = measure(problems, nodes, lemmas=problems[0].stratum != GROWTH)
     found = {}
     for row, one in enumerate(problems):
         sizes = {name: np.atleast_1d(values[row]) for name, values in left.size.items()}
@@ -224,6 +224,7 @@ local_adam_outside = _of("local", algorithms=("adam-outside",))
 local_adam_inside = _of("local", algorithms=("adam-inside",))
 _GLOBAL = ("error", "change of the error")
 global_growth = _of(*_GLOBAL, law="growth")
+global_growth_change = _of("change of the error", law="growth")
 global_rmsprop_outside = _of(*_GLOBAL, algorithms=("rmsprop-outside",))
 global_rmsprop_inside = _of(*_GLOBAL, algorithms=("rmsprop-inside",))
 global_adam_outside = _of(*_GLOBAL, algorithms=("adam-outside",))

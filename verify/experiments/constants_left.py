@@ -75,8 +75,8 @@ class Left:
         self.doubt[name] = np.maximum(self.doubt.get(name, np.zeros_like(largest)), doubt)
 
 
-def measure(problems: list[Problem], nodes: int = NODES) -> Left:
-    """Left sides of problems of one dimension and one number of steps."""
+def measure(problems: list[Problem], nodes: int = NODES, lemmas: bool = True) -> Left:
+    """Left sides of problems of one dimension and one number of steps; without ``lemmas`` only the global errors."""
     loss = ensemble(problems)
     h = np.array([one.h for one in problems])
     schedule = np.stack([one.schedule for one in problems])
@@ -88,7 +88,7 @@ def measure(problems: list[Problem], nodes: int = NODES) -> Left:
     points = RidgePoints(loss)
     with np.errstate(all="ignore"):  # problems that break down are NaN, and excluded
         for piece in flow_pieces(points, given, theta0, h, schedule, nodes):
-            work.step(piece, schedule)
+            work.step(piece, schedule, lemmas)
         work.iterates(points, schedule)
         return work.finish(loss)
 
@@ -154,17 +154,19 @@ class _Walk:
         self.speed = np.zeros(len(h))
         self.tail = np.zeros(len(h))
         self.error = np.zeros((len(h), path.shape[2]))
+        self.first = np.zeros(len(h))
 
-    def step(self, piece: Piece, schedule: NDArray[np.int64]) -> None:
+    def step(self, piece: Piece, schedule: NDArray[np.int64], lemmas: bool) -> None:
         """Everything that is said about step n."""
         if not self.at_nodes:
             self.low, self.high = piece.theta[:, 0], piece.theta[:, 0]
         self.at_nodes.append(piece.gradients[:, 0])
         self._assumptions(piece)
-        self._sums(piece)
-        self._first_derivatives(piece)
-        self._second_derivatives(piece)
-        self._past(piece, schedule[:, : piece.n + 1])
+        if lemmas:
+            self._sums(piece)
+            self._first_derivatives(piece)
+            self._second_derivatives(piece)
+            self._past(piece, schedule[:, : piece.n + 1])
         self._global(piece)
 
     def _relative(self, values: Floats, order: int = 0) -> Floats:
@@ -326,9 +328,12 @@ class _Walk:
         values = np.linalg.norm(error, axis=1)
         change = np.linalg.norm(error - self.error, axis=1)
         self.error = error
-        # iterates are sums of n + 1 steps, each rounded at the size of theta and of the step
+        if piece.n == 0:
+            self.first = values
+        # iterates are sums of n + 1 steps, each rounded at the size of theta and of the step; roundings grow as errors do
         size = np.abs(self.path).max(axis=(1, 2))
         doubt = self.unit * size + (piece.n + 1) * self._relative(piece.increment)
+        doubt = doubt * np.maximum(1.0, values / ((piece.n + 1) * self.first))
         for name, found in (("error", values), ("change of the error", change)):
             rows = np.zeros((len(values), self.steps))
             rows[:, piece.n] = found

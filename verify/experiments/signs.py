@@ -77,13 +77,14 @@ def _signed(variant: str, setting: Setting, larger: str, name: str) -> Samples:
         epsilon = _SMALL * np.abs(p.gradient).min() ** (2 if p.place == "inside" else 1)
         p = p.at(float(epsilon))
         found, doubt = _coefficient(p, p.epsilon, 0.1 * (1.0 - p.slowest), large=False)
+        parts = 1.0 / (1.0 - p.beta), 1.0 / (1.0 - p.rho)
         rows.add(
             p,
             stratum=p.place,
             left=-found if name == "penalised" else found,
             right=0.0,
             uncertainty=doubt,
-            caught={"the two parts": abs(found) - doubt},
+            caught={"the larger part": (abs(found) - doubt) * sum(parts) / max(parts)},
         )
     return rows.samples()
 
@@ -113,7 +114,7 @@ def large(variant: str, setting: Setting) -> Samples:
             left=-sign * found,
             right=0.0,
             uncertainty=doubt,
-            caught={"the two parts": abs(found) - doubt},
+            caught={"the coefficient": 1.0 - doubt / abs(found)},
         )
     return rows.samples()
 

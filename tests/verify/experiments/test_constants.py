@@ -340,7 +340,8 @@ def test_misprints_are_paired_with_their_corrections() -> None:
         assert (claim.variant, right.variant) == ("printed", "")
         assert claim.slip
         assert right.slip
-        assert claim.experiment == right.experiment
+        # of the global bounds only the one on the change of the error fails as printed
+        assert claim.experiment.removesuffix("_change") == right.experiment
         assert right.source.startswith(claim.source)
 
 
