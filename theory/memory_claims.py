@@ -67,11 +67,15 @@ def _claim(algorithm: str, on: str) -> Claim:
     )
 
 
+# The forms of the claims that say that something is left at O(h): a tanh is so nearly 1 beyond its width that nothing is left where it stays there.
+_SOFT = {"lion": "Lion with the soft sign", "signum": "Signum with the soft sign"}
+
+
 def _leading(algorithm: str) -> Claim:
     return Claim(
         id=f"{algorithm}/leading-field",
         source=f"{SOURCE}; without the O(h) terms",
-        statement=f"{NAMES[algorithm]} is only O(h)-close to its leading field alone",
+        statement=f"{_SOFT.get(algorithm, NAMES[algorithm])} is only O(h)-close to its leading field alone",
         latex=rf"{_CLOSE} \sim h,\quad \dot\theta = -F^{{(n)}}",
         assumptions=(BOUNDED,),
         expected="order = 1",
@@ -90,8 +94,7 @@ def _limit(algorithm: str, on: str) -> Claim:
         "adam": "Adam",
         "rmsprop": "RMSProp",
         "nadam": "NAdam with epsilon inside the root, at a constant beta",
-        "lion": "Lion with the soft sign",
-        "signum": "Signum with the soft sign",
+        **_SOFT,
     }
     name = own.get(algorithm) or NAMES[algorithm]
     prefix = f"{algorithm}-inside" if algorithm in ("adam", "rmsprop") else algorithm

@@ -124,8 +124,9 @@ def memory_cells(claim: Claim, plan: Plan, profile: str, seed: int, group: str) 
     )
     # (exact=False: at beta = rho nothing vanishes but Adam's own O(h) term on the full batch, and weight decay keeps AdamW's)
     shared = random_cells(replace(claim, algorithm="adam", exact=False), own, seed, group)
-    # the claims on limits say which form they are about: a beta that grows has no limit within the memory
-    several = () if claim.variant.limit else _TURNS.get(claim.algorithm, ())
+    # the claims on limits and leading fields say which form they are about: a beta that grows has no limit within the memory, a saturated tanh no O(h)
+    one_form = claim.variant.limit or (claim.exact and claim.algorithm in _SIGNS)
+    several = () if one_form else _TURNS.get(claim.algorithm, ())
     turns = several or (claim.algorithm,)
     cells = [
         _with_form(cell, turns[(i + seed) % len(turns)] if cell.pooled else turns[0])
