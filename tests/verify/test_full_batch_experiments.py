@@ -12,7 +12,14 @@ from stepbias.theory.full_batch_claims import CLAIMS
 from stepbias.theory.memory import MemoryTerms, literal_terms
 from stepbias.theory.optimizers import Adam
 from stepbias.theory.statement import Statement
-from stepbias.verify.experiments import closed_forms, four_decades, measure, points, potential
+from stepbias.verify.experiments import (
+    closed_forms,
+    four_decades,
+    measure,
+    points,
+    potential,
+    signs,
+)
 from stepbias.verify.experiments.points import DEFAULTS, UNIT
 from stepbias.verify.samples import Samples, Setting
 from stepbias.verify.statements import judge, mutant_of, settle, summarise_statement
@@ -166,3 +173,13 @@ def test_a_short_line_has_the_second_order_and_not_without_the_bias() -> None:
     wrong = judge(claim, measure(claim, "no bias", setting))
     assert wrong.verdict == ["refuted"]
     assert wrong.value[0] == pytest.approx(1.0, abs=0.1)
+
+
+@pytest.mark.parametrize("name", ["penalised", "hindered"])
+def test_the_sign_would_have_caught_what_makes_its_parts_equal(name: str) -> None:
+    found = getattr(signs, name)("", Setting())
+    beta, rho = found.hardness[:, 0], found.hardness[:, 1]
+    parts = np.stack([(1.0 + x) / (1.0 - x) for x in (beta, rho)])
+    expected = np.abs(parts[0] - parts[1]) / parts.max(axis=0)
+    # epsilon is small, not 0; the doubt is taken off
+    np.testing.assert_allclose(found.caught["the larger part"], expected, rtol=0.1)

@@ -77,14 +77,16 @@ def _signed(variant: str, setting: Setting, larger: str, name: str) -> Samples:
         epsilon = _SMALL * np.abs(p.gradient).min() ** (2 if p.place == "inside" else 1)
         p = p.at(float(epsilon))
         found, doubt = _coefficient(p, p.epsilon, 0.1 * (1.0 - p.slowest), large=False)
-        parts = 1.0 / (1.0 - p.beta), 1.0 / (1.0 - p.rho)
+        # the coefficient in units of the sum of 1 / (1 - decay) is the difference of two parts: the change of the larger that makes them equal
+        unit = 1.0 / (1.0 - p.beta) + 1.0 / (1.0 - p.rho)
+        larger_part = max((1.0 + x) / (1.0 - x) for x in (p.beta, p.rho))
         rows.add(
             p,
             stratum=p.place,
             left=-found if name == "penalised" else found,
             right=0.0,
             uncertainty=doubt,
-            caught={"the larger part": (abs(found) - doubt) * sum(parts) / max(parts)},
+            caught={"the larger part": (abs(found) - doubt) * unit / larger_part},
         )
     return rows.samples()
 
