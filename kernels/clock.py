@@ -7,14 +7,14 @@ direction's derivative in it.
 from __future__ import annotations
 
 from stepbias.kernels.copies import copy
-from stepbias.kernels.jit import inline, kernel
+from stepbias.kernels.jit import inline, inlined_kernel, kernel
 from stepbias.kernels.views import flat
 from stepbias.theory import memoryless
 
 _change_by = inline(memoryless.change_by)
 
 
-@kernel()
+@inlined_kernel
 def note(theta, gradient, states, response, state):
     """What the direction reads at a point, and its derivatives there; flat arrays."""
     copy(gradient, state.present[0])

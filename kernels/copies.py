@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from stepbias.kernels.jit import kernel
+from stepbias.kernels.jit import inlined_kernel
 from stepbias.kernels.views import flat
 
 
-@kernel()
+@inlined_kernel
 def copy(source, target):
     """``target`` = ``source``, both C-contiguous and of one size (not checked)."""
     given, out = flat(source), flat(target)

@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 
 from stepbias.kernels.compensated import add, gap
 from stepbias.kernels.jit import kernel
+from stepbias.kernels.measure import Method, resolution
 from stepbias.kernels.trajectory import CLASSICAL, Position
 
 Floats = NDArray[np.float64]
@@ -104,8 +105,7 @@ def _run(
     lead,
     bias,
     h,
-    tableau,
-    substeps,
+    method,
     local,
     iterate,
     flow,
@@ -119,6 +119,7 @@ def _run(
 ):
     gradient_of, gradients, products = oracle
     ints, reals, work = data
+    tableau, substeps, coarse, coarse_substeps, _ = method
     p, lanes = h.shape
     now = np.zeros(lanes)
     for n in range(lead.shape[0]):
@@ -133,9 +134,9 @@ def _run(
                 high, low = iterate.high[j, lane], iterate.low[j, lane]
                 change = -h[j, lane] * velocity[j, lane]
                 iterate.high[j, lane], iterate.low[j, lane] = add(high, low, change)
-        for target, parts in ((flow, 2 * substeps), (check, substeps)):
+        for target, table, parts in ((flow, tableau, substeps), (check, coarse, coarse_substeps)):
             _advance_flow(
-                gradients, products, data, lead[n], bias[n], h, h, tableau, parts, target, scratch
+                gradients, products, data, lead[n], bias[n], h, h, table, parts, target, scratch
             )
         _distance(iterate, flow, last)
         _distance(flow, check, now)
@@ -164,7 +165,7 @@ def lockstep(
     beta: float,
     lead: Any,
     drag: Any,
-    substeps: int = 1,
+    method: Method | None = None,
     local: bool = False,
 ) -> Lockstep:
     """Heavy ball on the full batch against theta' = -lead[n] g - h drag[n] H g on [n h, (n + 1) h).
@@ -178,8 +179,8 @@ def lockstep(
     h : float
     beta : float
     lead, drag : (steps,) array
-    substeps : int
-        Runge-Kutta steps on every piece of the coarser flow; the reported one takes twice as many.
+    method : Method, optional
+        How the reported flow and the coarser one are integrated; None: :func:`stepbias.kernels.measure.resolution` of the number of steps.
     local : bool
         Put the iterate back on the flow before every step, and the coarser flow too: ``largest`` is then the largest one-step defect, the momentum made of
         gradients along the flow.
@@ -198,8 +199,7 @@ def lockstep(
         lead,
         bias,
         np.full((dim, count), h),
-        CLASSICAL,
-        substeps,
+        resolution(len(lead)) if method is None else method,
         local,
         iterate,
         flow,

@@ -39,7 +39,7 @@ def with_past(ensemble: Ensemble) -> tuple[Ensemble, int]:
             f"limit = True with {ensemble.optimizer!r}, whose memory is not damped; accepted: decays < 1"
         )
     window = 1 if slowest == 0.0 else math.ceil(math.log(_NEGLIGIBLE) / math.log(slowest))
-    if isinstance(ensemble.optimizer, Optimizer):
+    if isinstance(ensemble.optimizer, Optimizer) and ensemble.optimizer.rule.linear is None:
         window = coupled_window(slowest, len(ensemble.optimizer.initial), _LONGEST)
     cycles = -(-window // batches)
     ahead = batches * (2 * cycles + 1)

@@ -22,7 +22,8 @@ class Rule(NamedTuple):
 
     ``mean_weight[n, b]`` is w_b^(n), the sum of beta^(n-k) (1 - beta) over the steps k <= n with batch b, before bias correction; ``square_weight`` the
     same with rho. ``mean_power[i]`` is beta^i (1 - beta). ``mean_correction[n]`` is 1 / (1 - beta^(n+1)), or 1. From step ``settled`` on no U in memory
-    depends on its step.
+    depends on its step (full batch); from step ``repeats`` on every U in memory is that of the step m later (m batches in an order that repeats), and
+    ``mean_cycle`` holds the weights of :func:`cycle_weights`.
 
     Per-step tables end at ``last``: a reader takes row ``min(n, last)``. For several batches that is the last step. For one batch the rows that a step
     reads (its own and those of its window) are equal to the last bit from there on, so that a run of any length needs tables of three windows; see
@@ -45,6 +46,9 @@ class Rule(NamedTuple):
     square_power: Floats
     mean_lag: Floats
     square_lag: Floats
+    repeats: int
+    mean_cycle: Floats  # (m, m)
+    square_cycle: Floats  # (m, m)
 
 
 def memory_window(beta: float, rho: float) -> int:
@@ -86,6 +90,36 @@ def table_length(batches: int, memory: int, steps: int) -> int:
     return steps if batches > 1 else min(steps, 3 * memory + 2)
 
 
+def is_periodic(batch: Integers, batches: int) -> bool:
+    """Whether several batches come in an order that repeats after as many steps."""
+    return batches > 1 and bool(np.array_equal(batch[batches:], batch[:-batches]))
+
+
+def cycle_weights(power: Floats, batches: int) -> Floats:
+    """Weights that sum the lags of a memory whose directions repeat after m steps.
+
+    Let U^(n-a) depend on the age a through (a - 1) mod m alone. The sum over the ages a = 1 .. W of power[a - 1] (T_n - T_{n-a}), of those with
+    (a - 1) mod m = s, is then the sum over q of out[s, q] U^(n-1-q): of the steps n - a .. n - 1 those with the direction of step n - 1 - q are counted.
+
+    Parameters
+    ----------
+    power : (W,) float64
+        Weight of the ages 1 .. W.
+    batches : int
+        m.
+
+    Returns
+    -------
+    (m, m) float64
+    """
+    before = np.arange(len(power))
+    out = np.zeros((batches, batches))
+    for q in range(batches):
+        counted = np.maximum((before - q) // batches + 1, 0) * power
+        out[:, q] = np.bincount(before % batches, weights=counted, minlength=batches)
+    return out
+
+
 @kernel()
 def _class_weights(batch, decay, out):
     for n in range(out.shape[0]):
@@ -115,6 +149,9 @@ def make_rule(
     _class_weights(batch, beta, mean_weight)
     _class_weights(batch, rho, square_weight)
     age = np.arange(window + 1, dtype=np.float64)
+    mean_power, square_power = beta**age * (1.0 - beta), rho**age * (1.0 - rho)
+    # every average in memory has to have forgotten its beginning
+    repeats = 2 * window + batches if is_periodic(batch, batches) else steps
     return Rule(
         beta=float(beta),
         rho=float(rho),
@@ -128,8 +165,11 @@ def make_rule(
         square_correction=_corrections(rho, rows, bias_correction),
         mean_weight=mean_weight,
         square_weight=square_weight,
-        mean_power=beta**age * (1.0 - beta),
-        square_power=rho**age * (1.0 - rho),
+        mean_power=mean_power,
+        square_power=square_power,
         mean_lag=_lags(beta, rows),
         square_lag=_lags(rho, rows),
+        repeats=repeats,
+        mean_cycle=cycle_weights(mean_power[1:], batches),
+        square_cycle=cycle_weights(square_power[1:], batches),
     )

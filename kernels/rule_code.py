@@ -17,7 +17,12 @@ from numba import types
 
 from stepbias.kernels import elementary
 from stepbias.kernels.generated import load
-from stepbias.kernels.jit import contracted_inline, inline, square_root, wide_vectors
+from stepbias.kernels.jit import (
+    contracted_inline,
+    inline,
+    square_root,
+    wide_vectors,
+)
 from stepbias.kernels.oracle import CUBE, INTEGERS, MATRIX, VECTOR
 from stepbias.kernels.printing import CodePrinter
 from stepbias.theory import memoryless

@@ -15,6 +15,7 @@ from numpy.typing import NDArray
 from stepbias.kernels import rule_code
 from stepbias.kernels.blocks import require_memory
 from stepbias.kernels.jit import kernel
+from stepbias.kernels.rule import cycle_weights, is_periodic
 from stepbias.kernels.rule_code import RuleCode
 from stepbias.kernels.traced import DenseRule, GroupedRule
 from stepbias.theory.rule import UpdateRule, history_symbol
@@ -134,6 +135,35 @@ def _constant_from(code: RuleCode, rule: GroupedRule, slowest: float) -> int:
     return last
 
 
+def _unchanged_from(table: Floats) -> int:
+    """The row from which on a table (S, ...) is the same up to the rounding of its entries."""
+    if table.size == 0:
+        return 0
+    moved = np.abs(table - table[-1]) > 8.0 * _UNIT * np.abs(table[-1])
+    rows = np.flatnonzero(moved.reshape(len(table), -1).any(axis=1))
+    return int(rows[-1]) + 1 if len(rows) else 0
+
+
+def _repetition(rule: GroupedRule, batches: int, slowest: float) -> tuple[int, Floats]:
+    """The step from which on every direction in memory is that of the step m later, and the weights of a cycle; the number of steps if there is none."""
+    steps, count = len(rule.batch), rule.recursion.shape[2]
+    none = steps, np.zeros((count, batches, batches))
+    if slowest >= 1.0 or not is_periodic(rule.batch, batches):
+        return none
+    begin = max(
+        _unchanged_from(rule.columns),
+        _unchanged_from(rule.recursion.transpose(1, 0, 2)) + rule.window,
+    )
+    begin += rule.window + batches
+    if begin >= steps:
+        return none
+    decay, entry = rule.recursion[:2, -1]
+    power = entry * decay ** (np.arange(rule.window)[:, None] + rule.after)
+    return begin, np.array([cycle_weights(power[:, r], batches) for r in range(count)]).reshape(
+        count, batches, batches
+    )
+
+
 def grouped_rule(
     code: RuleCode, values: dict[str, float], batch: Integers, batches: int
 ) -> GroupedRule:
@@ -170,9 +200,14 @@ def grouped_rule(
         feed=loops["feed"],
         sweep=loops["sweep"],
         response=loops["response"],
+        repeats=steps,
+        cycle=np.zeros((count, batches, batches)),
     )
-    if batches > 1 or steps == 0:
+    if steps == 0:
         return rule
+    if batches > 1:
+        repeats, cycle = _repetition(rule, batches, slowest)
+        return rule._replace(repeats=repeats, cycle=cycle)
     begin = _constant_from(code, rule, slowest)
     return rule._replace(settled=0 if begin == 0 else min(begin + window, steps))
 

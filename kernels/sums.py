@@ -209,6 +209,35 @@ def _constant_direction(rule, n, gradients, factors, state):
         state.square_lag[0, i] = _constant_lag(lag_r, r, u, factors[4], factors[5])
 
 
+@kernel()
+def _repeating(rule, n, gradients, factors, state):
+    """Batches in an order that repeats, settled: the m directions in memory, each with the weight of all its steps."""
+    size = state.step.shape[0]
+    state.mean_total[:, :] = 0.0
+    state.square_total[:, :] = 0.0
+    for q in range(gradients.shape[0]):
+        averages(rule, n - 1 - q, gradients, state.mean, state.square)
+        for i in range(size):
+            state.step[i] = _direction(state.mean[i], state.square[i], rule.eps, rule.eps_root)
+        for s in range(gradients.shape[0]):
+            b = rule.batch[n - 1 - s]
+            w, r = rule.mean_cycle[s, q], rule.square_cycle[s, q]
+            a, c = state.mean_total[b], state.square_total[b]
+            for i in range(size):
+                a[i] += w * state.step[i]
+                c[i] += r * state.step[i]
+    averages(rule, n, gradients, state.mean, state.square)
+    for i in range(size):
+        state.step[i] = _direction(state.mean[i], state.square[i], rule.eps, rule.eps_root)
+    mc, sc = rule.mean_correction[n], rule.square_correction[n]
+    for b in range(gradients.shape[0]):
+        w, r = rule.mean_weight[n, b], rule.square_weight[n, b]
+        for i in range(size):
+            u, a, c = state.step[i], state.mean_total[b, i], state.square_total[b, i]
+            state.mean_lag[b, i] = mc * _lag(1.0, a, 0.0, w, u, factors[2], factors[3])
+            state.square_lag[b, i] = sc * _lag(1.0, c, 0.0, r, u, factors[4], factors[5])
+
+
 @inlined_kernel
 def memory_sums(rule, n, short_memory, gradients, factors, state):
     """All sums at step n from the batch gradients (m, P) at one theta.
@@ -230,6 +259,9 @@ def memory_sums(rule, n, short_memory, gradients, factors, state):
     n = min(n, rule.last)
     if n >= rule.settled and not short_memory:
         _constant_direction(rule, n, gradients, factors, state)
+        return
+    if n >= rule.repeats and not short_memory:
+        _repeating(rule, n, gradients, factors, state)
         return
     first = max(0, n - rule.window)
     _begin(rule, first, gradients, state)

@@ -16,7 +16,8 @@ class GroupedRule(NamedTuple):
 
     ``weight[n, r, b]`` is the sum of the weights of the steps k < n with batch b in state r before step n, ``constant[n, r]`` the part without gradients,
     ``ages[n, r]`` the sum of weight times n - k (full batch). ``recursion`` holds a, b and c of state' = a state + b phi + c. The direction reads the states
-    before the step, or after it (``after`` = 1). From step ``settled`` on no direction in memory depends on its step.
+    before the step, or after it (``after`` = 1). From step ``settled`` on no direction in memory depends on its step (full batch); from step ``repeats`` on
+    each is that of the step m later (m batches in an order that repeats), and ``cycle`` holds the weights of :func:`stepbias.kernels.rule.cycle_weights`.
     """
 
     window: int
@@ -34,6 +35,8 @@ class GroupedRule(NamedTuple):
     feed: Any
     sweep: Any
     response: Any
+    repeats: int
+    cycle: Floats  # (R, m, m)
 
 
 class DenseRule(NamedTuple):

@@ -262,6 +262,8 @@ class UpdateRule:
 
     def counter_values(self, values: dict[str, float], steps: int) -> Floats:
         """Values of the counters before the steps 0 .. steps - 1, (number of counters, steps)."""
+        if not self.counters:
+            return np.empty((0, steps))
         symbols = [state_symbol(i) for i in self.counters]
         q = [parameter_symbol(name) for name in self.names]
         update = _function((STEP, *q, *symbols), tuple(self.trace.states[i] for i in self.counters))

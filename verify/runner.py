@@ -4,8 +4,7 @@ from __future__ import annotations
 
 import os
 import time
-from collections.abc import Callable, Sequence
-from concurrent.futures import FIRST_COMPLETED, ThreadPoolExecutor, wait
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 
@@ -20,6 +19,7 @@ from stepbias.theory.statement import Statement
 from stepbias.theory.variants import STATEMENT, Variant
 from stepbias.verify.cells import PROFILES, Cell
 from stepbias.verify.certificate import brief, save
+from stepbias.verify.execution import AnyUnit, Progress, execute
 from stepbias.verify.experiments import measure
 from stepbias.verify.mutants import mutant_row
 from stepbias.verify.observe import observe
@@ -30,13 +30,11 @@ from stepbias.verify.report import Report, environment
 from stepbias.verify.resolution import responses
 from stepbias.verify.rows import Row
 from stepbias.verify.samples import Samples, Setting
-from stepbias.verify.second_look import look_again
+from stepbias.verify.second_look import look_again, suspects
 from stepbias.verify.statements import judge, mutant_of, settle, summarise_statement
 from stepbias.verify.store import Arrays, Store, source_hash
 from stepbias.verify.summary import UnitResult, summarise
 from stepbias.verify.together import judge_together
-
-Progress = Callable[[int, int, str], None]
 
 _MEASURED = ("h", "error", "floor", "difference", "distance", "memory", "integrity")
 # The responses to single terms are measured on every third cell: enough for a quantile, an eighth of the cost.
@@ -77,6 +75,11 @@ class Unit:
         losses = 1e5 if c.kind == "regression" else 1e3
         return (sums + losses) * c.count * sum(c.steps)
 
+    @property
+    def interpreted(self) -> bool:
+        """No: kernels release the interpreter's lock."""
+        return False
+
     def run(self, device: str) -> Arrays:
         """Measure the cell; where its field has a past before step 0, on the CPU, whose tables begin there."""
         return run_unit(self, "cpu" if self.variant.limit else device)
@@ -104,14 +107,16 @@ class Experiment:
         """Rough relative time."""
         return _EXPERIMENT_COST
 
+    @property
+    def interpreted(self) -> bool:
+        """Yes: NumPy on small arrays, between kernels."""
+        return True
+
     def run(self, device: str) -> Arrays:
         """Measure the problems."""
         started = time.perf_counter()
         arrays: Arrays = measure(self.claim, self.variant, self.setting).arrays()
         return arrays | {"seconds": np.array([time.perf_counter() - started])}
-
-
-AnyUnit = Unit | Experiment
 
 
 def run_unit(unit: Unit, device: str = "cpu") -> Arrays:
@@ -147,52 +152,6 @@ def run_unit(unit: Unit, device: str = "cpu") -> Arrays:
             arrays |= {f"response_{term}": value for term, value in found_responses.items()}
     arrays["seconds"] = np.array([time.perf_counter() - started])
     return arrays
-
-
-def _execute(
-    units: Sequence[AnyUnit], store: Store, workers: int, device: str, progress: Progress | None
-) -> dict[str, Arrays]:
-    """Arrays of every unit, from the store or computed; every finished unit is stored at once."""
-    results: dict[str, Arrays] = {}
-    todo = []
-    for unit in units:
-        stored = store.get(unit.key)
-        if stored is None:
-            todo.append(unit)
-        else:
-            results[unit.key] = stored
-    todo.sort(key=lambda unit: -unit.cost)
-    total = sum(unit.cost for unit in todo)
-    done = 0.0
-
-    def report(label: str) -> None:
-        if progress is not None:
-            progress(round(1000 * done / total) if todo else 1000, 1000, label)
-
-    def finish(unit: AnyUnit) -> Arrays:
-        # stored by the thread that computed it: units that end while an interrupted run winds down are kept
-        arrays = unit.run(device)
-        if "missing" not in arrays:
-            store.put(unit.key, arrays)
-        return arrays
-
-    report("measuring")
-    with ThreadPoolExecutor(max_workers=workers) as pool:
-        pending = {pool.submit(finish, unit): unit for unit in todo}
-        import scipy.stats  # noqa: F401  (the verdicts need it, and this thread has nothing to do but wait)
-
-        try:
-            while pending:
-                finished, _ = wait(pending, return_when=FIRST_COMPLETED)
-                for future in finished:
-                    unit = pending.pop(future)
-                    results[unit.key] = future.result()
-                    done += unit.cost
-                    report(unit.claim.id)
-        except BaseException:
-            pool.shutdown(wait=False, cancel_futures=True)
-            raise
-    return results
 
 
 def _units(claim: Claim, profile: str, seed: int, mutants: bool) -> list[Unit]:
@@ -295,12 +254,19 @@ def run_claims(
             if isinstance(claim, Claim)
             else _experiments(claim, setting, mutants)
         )
-    found = _execute(units, store, measuring, device, progress)
+    statements: dict[str, list[UnitResult]] = {}
+    settled: dict[str, Row] = {}
+
+    def conclude(claim: Claim | Statement, found: dict[str, Arrays]) -> None:
+        if isinstance(claim, Statement):
+            settled[claim.id] = _statement_row(claim, setting, mutants, found)
+            return
+        cells = cells_of(claim, profile, seed)
+        statements[claim.id] = _results(claim, cells, claim.variant, found)
+        suspects(claim, statements[claim.id])  # fits every problem; the fits are kept
+
+    found = execute(units, store, measuring, device, progress, conclude)
     on_trajectories = [claim for claim in chosen if isinstance(claim, Claim)]
-    statements = {
-        claim.id: _results(claim, cells_of(claim, profile, seed), claim.variant, found)
-        for claim in on_trajectories
-    }
     again = f"stepbias replay {{claim}} --profile {profile} --seed {seed} --problem {{problem}}"
     certificates = look_again([(c, statements[c.id]) for c in on_trajectories], again, count)
     if out is not None:
@@ -309,7 +275,7 @@ def run_claims(
     rows = []
     for claim in chosen:
         if isinstance(claim, Statement):
-            rows.append(_statement_row(claim, setting, mutants, found))
+            rows.append(settled[claim.id])
             continue
         cells, statement = cells_of(claim, profile, seed), statements[claim.id]
         row = summarise(claim, statement, seed)

@@ -9,6 +9,8 @@ from scipy.integrate import solve_ivp
 
 from stepbias.kernels.descent import displacement, lockstep
 from stepbias.kernels.loss import Loss
+from stepbias.kernels.measure import Method
+from stepbias.kernels.trajectory import CLASSICAL
 from stepbias.theory import heavy_ball, shuffling
 
 Floats = NDArray[np.float64]
@@ -19,6 +21,11 @@ STEPS, H, BETA = 12, 0.02, 0.7
 def problems(batches: int, family: str = "sinusoid", dim: int = 3) -> tuple[Loss, Floats]:
     loss = Loss.random(family, dim, batches, problems=4, seed=11)
     return loss, np.random.default_rng(2).normal(size=(4, dim))
+
+
+def classical(substeps: int) -> Method:
+    """Classical Runge-Kutta steps on every piece of the coarser flow; the reported one takes twice as many."""
+    return Method(CLASSICAL, 2 * substeps, CLASSICAL, substeps)
 
 
 def iterates(loss: Loss, theta: Floats, h: float, beta: float, steps: int) -> list[Floats]:
@@ -50,7 +57,7 @@ def pieces(loss: Loss, theta: Floats, h: float, lead: list[float], drag: list[fl
 def test_lockstep_against_plain_loops(family: str) -> None:
     loss, theta = problems(1, family)
     lead, drag = heavy_ball.tables("", STEPS, BETA)
-    found = lockstep(loss, theta, theta, H, BETA, lead, drag, substeps=64)
+    found = lockstep(loss, theta, theta, H, BETA, lead, drag, method=classical(64))
     walk, flow = iterates(loss, theta, H, BETA, STEPS), pieces(loss, theta, H, lead, drag)
     gaps = np.array([np.linalg.norm(a - b, axis=1) for a, b in zip(walk, flow, strict=True)])
     # the integrator's 1e-13 a piece on positions of order 1, and its own roundings
@@ -72,7 +79,7 @@ def test_starts_of_iterates_and_flow_may_differ() -> None:
 def test_local_defect_is_the_literal_one() -> None:
     loss, theta = problems(1)
     lead, drag = heavy_ball.tables("gamma = 1", STEPS, BETA)
-    found = lockstep(loss, theta, theta, H, BETA, lead, drag, substeps=32, local=True)
+    found = lockstep(loss, theta, theta, H, BETA, lead, drag, method=classical(32), local=True)
     flow = pieces(loss, theta, H, lead, drag)
     g = [loss.gradient(0, point) for point in flow]
     defects = []
@@ -86,7 +93,8 @@ def test_solver_difference_shows_a_coarse_integration() -> None:
     loss, theta = problems(1)
     lead, drag = heavy_ball.tables("", 4, BETA)
     coarse, fine = (
-        lockstep(loss, theta, theta, 0.2, BETA, lead, drag, substeps=s).solver for s in (1, 4)
+        lockstep(loss, theta, theta, 0.2, BETA, lead, drag, method=classical(s)).solver
+        for s in (1, 4)
     )
     assert np.all(coarse > 30.0 * fine)  # order 4: a factor 256 in the limit
 

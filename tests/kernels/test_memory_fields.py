@@ -244,6 +244,35 @@ def test_settled_tables_change_nothing(name: str, monkeypatch: pytest.MonkeyPatc
     assert np.all(np.abs(collapsed - summed) <= allowed)
 
 
+@pytest.mark.parametrize("order", [[1, 0], [2, 0, 1], [0, 0, 1]], ids=str)
+@pytest.mark.parametrize("name", SETTLING)
+def test_an_order_that_repeats_changes_nothing(
+    name: str, order: list[int], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Mini-batches: from where every direction in memory is that of the step m later, one cycle gives the same field as the whole window."""
+    loss, optimizer, steps = loss_of(len(order)), SETTLING[name](), 400
+    schedule = np.resize(order, steps)
+    rule = prepare(optimizer, loss, THETA, H, steps, schedule, "cpu").rule(optimizer, 0)
+    assert isinstance(rule, GroupedRule)
+    if name == "growing decay":
+        assert rule.repeats == steps
+        return
+    # two windows, the coefficients' own transient, and a cycle
+    assert 2 * rule.window <= rule.repeats <= 3 * rule.window + len(order)
+    # fields are asked for at the last step: the tables that end there
+    at = range(rule.repeats + 1, rule.repeats + 1 + len(order))
+    kept = {n: field(optimizer, loss, n, schedule[: n + 1]) for n in at}
+    monkeypatch.setattr(rule_tables, "_TABLES", OrderedDict())  # not those just made
+    monkeypatch.setattr(rule_tables, "is_periodic", lambda *_: False)
+    for n, one_cycle in kept.items():
+        summed = field(optimizer, loss, n, schedule[: n + 1])
+        allowed = 8.0 * UNIT * n * (np.abs(summed).max() + 10.0 * H * n)
+        assert np.all(np.abs(one_cycle - summed) <= allowed)
+        leading = field(optimizer, loss, n, schedule[: n + 1], LEADING)
+        # what is compared is there: the O(h) part is far above what is allowed
+        assert np.abs(summed - leading).max() > 1e6 * allowed
+
+
 def test_bias_corrected_rules_settle_at_once() -> None:
     for optimizer in (sb.AdamW(0.9, 0.999), sb.AdamW(0.5, 0.9, 0.0, 1.0)):
         rule = prepare(optimizer, loss_of(1), THETA, H, 3000, None, "cpu").rule(optimizer, 0)

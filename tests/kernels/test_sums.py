@@ -10,7 +10,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from stepbias.kernels import rule as rule_module
-from stepbias.kernels.rule import Rule, make_rule
+from stepbias.kernels.rule import Rule, cycle_weights, make_rule
 from stepbias.kernels.sums import SumState, make_sum_state, memory_sums
 from tests.reference import UNIT, Floats, weights
 
@@ -160,6 +160,44 @@ def test_without_bias_correction_the_full_batch_settles_after_two_windows(
     factors = np.array([1.0, 1.0, 0.3, -2.0, 1.7, 0.9, 1.0])
     for chosen in (rule, rule._replace(settled=500)):
         assert_state(chosen, False, n, gradients, factors)
+
+
+ORDERS = ([0, 1], [2, 0, 1], [0, 0, 1], [1, 3, 0, 2, 4])
+
+
+@pytest.mark.parametrize("order", ORDERS, ids=str)
+@pytest.mark.parametrize("corrected", [False, True])
+@pytest.mark.parametrize("place", PLACES)
+def test_an_order_that_repeats_needs_one_cycle(
+    place: tuple[float, float], corrected: bool, order: list[int]
+) -> None:
+    batches = len(order)
+    rng = np.random.default_rng(batches)
+    gradients = rng.normal(size=(batches, 33))
+    rule = make_rule(0.3, 0.5, *place, corrected, np.resize(order, 500), batches)
+    assert rule.repeats == 2 * rule.window + batches == 120 + batches
+    factors = np.array([1.0, 1.0, 0.3, -2.0, 1.7, 0.9, 1.0])
+    for n in range(rule.repeats - 1, rule.repeats + batches + 1):
+        for chosen in (rule, rule._replace(repeats=500)):
+            assert_state(chosen, corrected, n, gradients, factors)
+            assert_state(chosen, corrected, n, gradients, factors, short_memory=True)
+
+
+@pytest.mark.parametrize("changed", [5, 499])
+def test_an_order_that_changes_once_does_not_repeat(changed: int) -> None:
+    batch = np.resize([0, 1, 2], 500)
+    batch[changed] = (batch[changed] + 1) % 3
+    assert make_rule(0.3, 0.5, 0.0, 1e-2, True, batch, 3).repeats == 500
+
+
+@pytest.mark.parametrize("batches", [1, 2, 5])
+def test_weights_of_a_cycle_count_the_steps(batches: int) -> None:
+    power = np.random.default_rng(batches).uniform(size=23)
+    expected = np.zeros((batches, batches))
+    for age in range(1, 24):
+        for between in range(1, age + 1):
+            expected[(age - 1) % batches, (between - 1) % batches] += power[age - 1]
+    np.testing.assert_allclose(cycle_weights(power, batches), expected, rtol=1e-14)
 
 
 @pytest.mark.parametrize("place", PLACES)

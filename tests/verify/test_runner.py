@@ -17,6 +17,7 @@ from stepbias.theory.claim import Claim
 from stepbias.theory.variants import LEADING, Variant
 from stepbias.verify import certificate, problems, runner, second_look
 from stepbias.verify.escalation import escalate
+from stepbias.verify.execution import execute
 from stepbias.verify.problems import cells_of
 from stepbias.verify.report import Report
 from stepbias.verify.rows import Row
@@ -384,7 +385,7 @@ def test_the_longest_units_start_first(monkeypatch: pytest.MonkeyPatch) -> None:
 
     monkeypatch.setattr(runner, "run_unit", noted)
     units = runner._units(THEOREM, "quick", 0, mutants=False)
-    runner._execute(units, Store(None, ""), 1, "cpu", None)
+    execute(units, Store(None, ""), 1, "cpu")
     assert order == sorted(order, reverse=True)
     slow, fast = (replace(units[0].cell, rho=rho) for rho in (0.9, 0.5))
     assert Unit(THEOREM, slow, LEADING).cost >= Unit(THEOREM, fast, LEADING).cost
