@@ -111,7 +111,7 @@ CLAIMS: tuple[Statement, ...] = (
         expected="smaller <= larger",
         kind="inequality",
         experiment="bilinear.minimum_reached",
-        wrong=(REVERSED,),
+        wrong=(REVERSED, SWAPPED),
     ),
     Statement(
         id="bilinear/other-quadrants",

@@ -134,6 +134,7 @@ TABLE = (
         f"{PAPER}, Section 2",
         "Small epsilon: at every theta and every n >= 1 the bias changes |grad E|_1 at a rate that is negative for beta > rho and positive for rho > beta",
         r"\nabla\|\nabla E\|_1\cdot\mathrm{bias\ of\ the\ flow} = -\frac h2\,c_n\sum_j \frac{(\nabla_j\|\nabla E\|_1)^2}{D_j},"
+        r"\quad c_n = 2(\ell_n(\beta)-\ell_n(\rho)),\quad \ell_n(\beta) = \frac{\beta}{1-\beta}-\frac{(n+1)\beta^{n+1}}{1-\beta^{n+1}},"
         r"\quad \operatorname{sign} c_n = \operatorname{sign}(\beta-\rho)",
         "inequality",
         "signs.norm_rate",

@@ -28,6 +28,7 @@ LARGE_SHARE = 1e-3
 ALLOWED = 0.25
 """Share of the runs of a pair (beta, rho) that may have another label."""
 EXCHANGED = "beta and rho exchanged"
+APART = "memories in the ratio 100"
 
 
 def label_of(median: float, largest: float, start: float) -> str:
@@ -97,7 +98,7 @@ _FIRST = (
         "where rho = beta, three runs of four oscillate at less than 1e-3 of the starting excess loss, without spikes",
         r"\rho=\beta \Rightarrow \text{small stable oscillation}",
         "regimes.stable",
-        wrong=(SPIKES, LARGE),
+        wrong=(APART, SPIKES, LARGE),
     ),
     _regime(
         "large-oscillation",
@@ -108,8 +109,8 @@ _FIRST = (
     ),
     _regime(
         "divergence",
-        "where the memory of the mean is 100 times that of the squares or more, three runs of four diverge: their median excess loss does not come below that "
-        "at the start",
+        "where the memory of the mean is 100 times that of the squares or more, three runs of four diverge, which the source does not define: here, their "
+        "median excess loss does not come below that at the start",
         r"\tfrac{1-\rho}{1-\beta}\ge 100 \Rightarrow \text{divergence}",
         "regimes.divergence",
         verdict="refuted",

@@ -20,6 +20,8 @@ from stepbias.theory.adam_claims import PAPER
 from stepbias.theory.statement import Statement
 
 _SOURCE = f"{PAPER}, Theorem 3.1, the constant in its bound; law derived in stepbias.theory.validity_claims"
+GROWTH = 0.02
+"""Between epsilon = 2.5e-5 and a quarter of it C(0) (1 + K epsilon) shows the exponent 1.4e-5 K: below this for any K < 1500, where a power 1/2 shows 0.5."""
 _CONSTANT = r"C = \lim_{h\to 0} h^{-2} \max_{nh\le T}\|\tilde\theta(nh)-\theta^{(n)}\|"
 _EXTRAPOLATED = (
     "C is extrapolated from three step sizes; their last two differences bound its error"
@@ -69,7 +71,7 @@ CLAIMS: tuple[Statement, ...] = (
         statement="Adam with epsilon inside the root, full batch: where no gradient component comes near 0, the constant has a limit as epsilon -> 0",
         latex=rf"{_CONSTANT},\quad C(\varepsilon) = C(0) + O(\varepsilon)",
         assumptions=(_EXTRAPOLATED, _AWAY),
-        expected="|growth exponent| <= 0.1",
+        expected=f"|growth exponent| <= {GROWTH:g}",
         kind="inequality",
         experiment="validity.constant_without_sign_change",
         wrong=("a sign change",),
@@ -80,7 +82,7 @@ CLAIMS: tuple[Statement, ...] = (
         r"1/C \sim (1-\rho)^2",
         2.0,
         "1 - rho",
-        ("C (1 - rho)",),
+        ("C (1 - rho)", "C / sqrt(1 - rho)"),
         _AWAY,
     ),
     _law(

@@ -83,3 +83,31 @@ def test_a_parameter_is_not_taken_for_a_symbol_of_the_equation(name: str) -> Non
     (own,) = (symbol for text, symbol in named.items() if text not in ("g", "theta"))
     at = {named["g"]: 2.0, named["theta"]: 0.7, own: 0.3}
     assert float(leading.subs(at)) == pytest.approx(-2.2)
+
+
+def test_the_weights_of_the_past_are_explained() -> None:
+    text = sb.modified_equation(sb.SmoothLion(0.4, 0.6, 0.1, 0.5)).latex()
+    # Lion reads its memory before the step
+    assert r"\sum_{k<n} w_{1,n,k}" in text
+    assert r"w_{1,n,k} = \gamma_{1}(k) \prod_{l=k+1}^{n-1} \alpha_{1}(l)" in text
+    assert "S_{1,n}" not in text
+    adam = sb.modified_equation(sb.Adam(0.9, 0.99)).where
+    assert adam[sympy.Symbol(r"\mu_{n,k}")] == r"\beta^{n-k} (1 - \beta) / (1 - \beta^{n+1})"
+    plain = sb.modified_equation(sb.Adam(0.9, 0.99, bias_correction=False)).where
+    assert plain[sympy.Symbol(r"\mu_{n,k}")] == r"\beta^{n-k} (1 - \beta)"
+
+
+def test_what_no_gradient_entered_is_explained() -> None:
+    started = sb.Optimizer.define(lambda g, s, n, theta, q: (s[0], (0.5 * s[0] + g,)), (3.0,))
+    drifting = sb.Optimizer.define(
+        lambda g, s, n, theta, q: (q.beta * s[0] + g + q.pull, (q.beta * s[0] + g + q.pull,)),
+        (0.0,),
+        beta=0.5,
+        pull=0.1,
+    )
+    symbol = sympy.Symbol("S_{1,n}")
+    assert sb.modified_equation(started).where[symbol] == r"3 \prod_{l=0}^{n-1} \alpha_{1}(l)"
+    told = sb.modified_equation(drifting).where
+    assert told[symbol].startswith(r"\sum_{k=0}^{n} \kappa_{1}(k)")
+    assert told[symbol].endswith(r"\kappa_{1}(n) = pull")
+    assert "S_{1,n}" in told[sympy.Symbol("X_1", real=True)]

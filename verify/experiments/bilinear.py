@@ -315,6 +315,8 @@ def minimum_reached(variant: str, setting: Setting) -> Samples:
     for number in setting.numbers(4 * each, 20 * each, 60 * each):
         k, which = divmod(int(number), each)
         model, comparison = _model(setting, name, k), _REACHED[which]
+        if variant == SWAPPED:
+            comparison = _exchanged(comparison)
         ends = [_settle(case, model, setting.finer) for case in comparison[:2]]
         if ends[0] is None or ends[1] is None:
             excluded["does not settle"] += 1

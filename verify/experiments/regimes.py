@@ -13,7 +13,15 @@ from scipy import stats
 from stepbias.kernels.loss import Loss
 from stepbias.kernels.trajectories import iterate
 from stepbias.theory.optimizers import Adam
-from stepbias.theory.regimes_claims import ALLOWED, EXCHANGED, LARGE, SPIKES, STABLE, label_of
+from stepbias.theory.regimes_claims import (
+    ALLOWED,
+    APART,
+    EXCHANGED,
+    LARGE,
+    SPIKES,
+    STABLE,
+    label_of,
+)
 from stepbias.verify.samples import Samples, Setting, label
 
 Floats = NDArray[np.float64]
@@ -139,6 +147,13 @@ def share_of(count: int, runs: int) -> _Share:
     return _Share(share, doubt, float(chance))
 
 
+def _other(pair: Pair, variant: str) -> Pair:
+    """The pair that a wrong variant runs in its place."""
+    if variant == EXCHANGED:
+        return pair[::-1]
+    return _APART[_EQUAL.index(pair)] if variant == APART else pair
+
+
 def _shares(name: str, variant: str, setting: Setting, pairs: tuple[Pair, ...]) -> Samples:
     """Runs that are not labelled ``name``, pair by pair, and PyTorch's defaults as a row that is not judged where they are not among the pairs."""
     numbers = setting.numbers(*_PAIRS)
@@ -149,7 +164,7 @@ def _shares(name: str, variant: str, setting: Setting, pairs: tuple[Pair, ...]) 
     each = _RUNS[setting.profile] * setting.finer
     shares, lost = [], 0
     for pair in chosen + extra:
-        at = pair[::-1] if variant == EXCHANGED and pair in chosen else pair
+        at = _other(pair, variant) if pair in chosen else pair
         found = _counted(setting.seed, each, at)
         hits = (
             found.grown

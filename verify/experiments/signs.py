@@ -20,6 +20,7 @@ from stepbias.verify.samples import Samples, Setting, label
 
 Floats = NDArray[np.float64]
 
+SWAPPED, AT_SMALL = "beta and rho swapped", "as for small epsilon"
 # Small and large: epsilon over the smallest squared gradient component (over its size outside), and the largest one over epsilon.
 _SMALL = 1e-8
 # Decays closer than this share of 1 - rho are left to exact arithmetic.
@@ -35,6 +36,23 @@ def _ordered(point: Point, rng: np.random.Generator, larger: str) -> Point:
         low = high * float(rng.uniform(0.0, 1.0 - _APART * (1.0 - high)))
     beta, rho = (high, low) if larger == "beta" else (low, high)
     return replace(point, beta=beta, rho=rho)
+
+
+def _at_small(point: Point) -> Point:
+    """The point with an epsilon that is small against every component."""
+    smallest = np.abs(point.gradient).min()
+    return point.at(float(_SMALL * smallest ** (2 if point.place == "inside" else 1)))
+
+
+def _at_large(point: Point) -> Point:
+    """The point with an epsilon that is large against every component."""
+    largest = np.abs(point.gradient).max()
+    return point.at(float(largest ** (2 if point.place == "inside" else 1) / _SMALL))
+
+
+def _exchanged(point: Point) -> Point:
+    """The point with beta and rho exchanged: the optimizer that the other sign is about."""
+    return replace(point, beta=point.rho, rho=point.beta)
 
 
 def _one_norm(E: Floats, g: Floats) -> Floats:
@@ -69,13 +87,11 @@ def _coefficient(point: Point, epsilon: float, h: float, large: bool) -> tuple[f
 def _signed(variant: str, setting: Setting, larger: str, name: str) -> Samples:
     """left = minus the coefficient where it should be positive (beta larger), the coefficient where it should be negative."""
     rows = Rows()
-    if variant == "beta and rho swapped":
+    if variant == SWAPPED:
         larger = "rho" if larger == "beta" else "beta"
     numbers = setting.numbers(36, 150, 1000)
     for point, rng in points(setting, name, numbers, SMALLEST, excluded=rows.excluded):
-        p = _ordered(point, rng, larger)
-        epsilon = _SMALL * np.abs(p.gradient).min() ** (2 if p.place == "inside" else 1)
-        p = p.at(float(epsilon))
+        p = _at_small(_ordered(point, rng, larger))
         found, doubt = _coefficient(p, p.epsilon, 0.1 * (1.0 - p.slowest), large=False)
         # the coefficient in units of the sum of 1 / (1 - decay) is the difference of two parts: the change of the larger that makes them equal
         unit = 1.0 / (1.0 - p.beta) + 1.0 / (1.0 - p.rho)
@@ -105,15 +121,12 @@ def large(variant: str, setting: Setting) -> Samples:
     """Large epsilon: the coefficient of the squared two-norm is positive, whatever the decays."""
     rows = Rows()
     for point, _ in points(setting, "table-large", setting.numbers(36, 150, 1000)):
-        p = point
-        size = np.abs(p.gradient).max()
-        p = p.at(float(size ** (2 if p.place == "inside" else 1) / _SMALL))
+        p = _at_small(point) if variant == AT_SMALL else _at_large(point)
         found, doubt = _coefficient(p, p.epsilon, 0.1 * (1.0 - p.slowest), large=True)
-        sign = -1.0 if variant == "as for small epsilon" and p.beta < p.rho else 1.0
         rows.add(
             p,
             stratum=f"{p.place}, {'beta > rho' if p.beta > p.rho else 'rho > beta'}",
-            left=-sign * found,
+            left=-found,
             right=0.0,
             uncertainty=doubt,
             caught={"the coefficient": 1.0 - doubt / abs(found)},
@@ -173,8 +186,9 @@ def norm_rate(variant: str, setting: Setting) -> Samples:
     numbers = setting.numbers(36, 150, 1000)
     for point, rng in points(setting, "norm-rate", numbers, SMALLEST, excluded=rows.excluded):
         larger = "beta" if rng.random() < 0.5 else "rho"
-        p = _ordered(point, rng, larger)
-        p = p.at(float(_SMALL * np.abs(p.gradient).min() ** (2 if p.place == "inside" else 1)))
+        p = _at_small(_ordered(point, rng, larger))
+        if variant == SWAPPED:
+            p = _exchanged(p)
         n = round(float(np.exp(rng.uniform(0.0, np.log(p.steady)))))
         h = 0.1 * (1.0 - p.slowest)
         both = [vector_field(p.adam, p.loss, p.theta, n, h, order=order) for order in (2, 1)]
@@ -182,8 +196,6 @@ def norm_rate(variant: str, setting: Setting) -> Samples:
         drift = (both[0] - both[1]) / h
         noise = rounding(p, np.array([p.epsilon]), h)[0] / h
         sign = 1.0 if larger == "beta" else -1.0
-        if variant == "beta and rho swapped":
-            sign = -sign
         rows.add(
             p,
             labels=p.label(n=n),
@@ -217,11 +229,9 @@ def _flows(variant: str, setting: Setting, name: str) -> Samples:
         p = point if power == 2 else _ordered(point, rng, larger)
         if point.number != 0:  # memories that many steps resolve
             p = replace(p, beta=1.0 - (1.0 - p.beta) ** 0.5, rho=1.0 - (1.0 - p.rho) ** 0.5)
-        if power == 2:
-            size = np.abs(p.gradient).max()
-            p = p.at(float(size ** (2 if p.place == "inside" else 1) / _SMALL))
-        else:
-            p = p.at(float(_SMALL * np.abs(p.gradient).min() ** (2 if p.place == "inside" else 1)))
+        p = _at_large(p) if power == 2 and variant != AT_SMALL else _at_small(p)
+        if variant == SWAPPED:
+            p = _exchanged(p)
         D = (
             np.abs(p.gradient) + p.eps
             if p.place == "outside"
@@ -237,10 +247,6 @@ def _flows(variant: str, setting: Setting, name: str) -> Samples:
         size = float(np.sum(np.abs(p.gradient) ** power))
         doubt += 1e-15 * 8.0 * size * 2.0 * steps / horizon
         sign = 1.0 if power == 2 or larger == "beta" else -1.0
-        if variant in ("beta and rho swapped", "as for small epsilon") and (
-            power == 1 or p.rho > p.beta
-        ):
-            sign = -sign
         rows.add(
             p,
             labels=p.label(horizon=horizon, steps=steps),

@@ -9,8 +9,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from stepbias.theory.optimizers import Adam
+from stepbias.theory.validity_claims import GROWTH
 from stepbias.verify.cells import Cell, cell_key
-from stepbias.verify.fit import DELTA
 from stepbias.verify.problems import draw
 from stepbias.verify.samples import Samples, Setting, label
 from stepbias.verify.sweep import sweep
@@ -134,11 +134,13 @@ def constant_without_sign_change(variant: str, setting: Setting) -> Samples:
     ratio = np.log(large / small)
     return Samples(
         numbers=problems.numbers,
-        labels=np.array([label(problem=int(k), beta=decay, rho=decay) for k in problems.numbers]),
+        labels=np.array(
+            [label(problem=int(k), kind=kind, beta=decay, rho=decay) for k in problems.numbers]
+        ),
         hardness=np.tile([decay, decay, small, np.nan], (len(problems.numbers), 1)),
         excluded=problems.excluded,
         left=np.abs(np.log(C[:, 1] / C[:, 0])) / ratio,
-        right=np.full(len(C), DELTA),
+        right=np.full(len(C), GROWTH),
         uncertainty=np.sum(doubt / C, axis=1) / ratio,
     )
 
@@ -153,8 +155,8 @@ def constant_in_memory(variant: str, setting: Setting) -> Samples:
         for r in rests
     ]
     C, doubt = _constants(problems, settings)
-    if variant == "C (1 - rho)":
-        C, doubt = (a * np.array(rests) for a in (C, doubt))
+    power = {"": 0.0, "C (1 - rho)": 1.0, "C / sqrt(1 - rho)": -0.5}[variant]
+    C, doubt = (a * np.array(rests) ** power for a in (C, doubt))
     words = f"rho is varied up to {1.0 - rests[-1]:.4g} here, at beta = {beta:g} and epsilon = {epsilon:g}"
     return _samples(
         problems, rests, 1.0 / C, doubt / C**2, words, beta=beta, rho=1.0 - rests[-1], eps=epsilon
