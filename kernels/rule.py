@@ -22,7 +22,7 @@ class Rule(NamedTuple):
 
     ``mean_weight[n, b]`` is w_b^(n), the sum of beta^(n-k) (1 - beta) over the steps k <= n with batch b, before bias correction; ``square_weight`` the
     same with rho. ``mean_power[i]`` is beta^i (1 - beta). ``mean_correction[n]`` is 1 / (1 - beta^(n+1)), or 1. From step ``settled`` on no U in memory
-    depends on its step (full batch); from step ``repeats`` on every U in memory is that of the step m later (m batches in an order that repeats), and
+    depends on its step (full batch); from step ``repeats`` on every U in memory is that of the step m later (few batches in an order that repeats), and
     ``mean_cycle`` holds the weights of :func:`cycle_weights`.
 
     Per-step tables end at ``last``: a reader takes row ``min(n, last)``. For several batches that is the last step. For one batch the rows that a step
@@ -47,8 +47,8 @@ class Rule(NamedTuple):
     mean_lag: Floats
     square_lag: Floats
     repeats: int
-    mean_cycle: Floats  # (m, m)
-    square_cycle: Floats  # (m, m)
+    mean_cycle: Floats  # (m, m); (1, 1) where it is not used
+    square_cycle: Floats
 
 
 def memory_window(beta: float, rho: float) -> int:
@@ -90,9 +90,14 @@ def table_length(batches: int, memory: int, steps: int) -> int:
     return steps if batches > 1 else min(steps, 3 * memory + 2)
 
 
-def is_periodic(batch: Integers, batches: int) -> bool:
-    """Whether several batches come in an order that repeats after as many steps."""
-    return batches > 1 and bool(np.array_equal(batch[batches:], batch[:-batches]))
+def one_cycle_pays(batch: Integers, batches: int, window: int) -> bool:
+    """Whether several batches come in an order that repeats after as many steps, and few enough for their number.
+
+    For every entry a cycle takes about 4 m^2 + 25 m operations (m averages of m batches, m roots, m^2 weights), a window 25 W; half of that is asked for.
+    """
+    if batches == 1 or 8 * batches * batches + 50 * batches > 25 * window:
+        return False
+    return bool(np.array_equal(batch[batches:], batch[:-batches]))
 
 
 def cycle_weights(power: Floats, batches: int) -> Floats:
@@ -151,7 +156,12 @@ def make_rule(
     age = np.arange(window + 1, dtype=np.float64)
     mean_power, square_power = beta**age * (1.0 - beta), rho**age * (1.0 - rho)
     # every average in memory has to have forgotten its beginning
-    repeats = 2 * window + batches if is_periodic(batch, batches) else steps
+    repeats, cycles = steps, np.zeros((2, 1, 1))
+    if 2 * window + batches < steps and one_cycle_pays(batch, batches, window):
+        repeats = 2 * window + batches
+        cycles = np.array(
+            [cycle_weights(power[1:], batches) for power in (mean_power, square_power)]
+        )
     return Rule(
         beta=float(beta),
         rho=float(rho),
@@ -170,6 +180,6 @@ def make_rule(
         mean_lag=_lags(beta, rows),
         square_lag=_lags(rho, rows),
         repeats=repeats,
-        mean_cycle=cycle_weights(mean_power[1:], batches),
-        square_cycle=cycle_weights(square_power[1:], batches),
+        mean_cycle=cycles[0],
+        square_cycle=cycles[1],
     )

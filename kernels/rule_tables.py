@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 from stepbias.kernels import rule_code
 from stepbias.kernels.blocks import require_memory
 from stepbias.kernels.jit import kernel
-from stepbias.kernels.rule import cycle_weights, is_periodic
+from stepbias.kernels.rule import cycle_weights, one_cycle_pays
 from stepbias.kernels.rule_code import RuleCode
 from stepbias.kernels.traced import DenseRule, GroupedRule
 from stepbias.theory.rule import UpdateRule, history_symbol
@@ -147,13 +147,16 @@ def _unchanged_from(table: Floats) -> int:
 def _repetition(rule: GroupedRule, batches: int, slowest: float) -> tuple[int, Floats]:
     """The step from which on every direction in memory is that of the step m later, and the weights of a cycle; the number of steps if there is none."""
     steps, count = len(rule.batch), rule.recursion.shape[2]
-    none = steps, np.zeros((count, batches, batches))
-    if slowest >= 1.0 or not is_periodic(rule.batch, batches):
+    none = steps, np.zeros((count, 1, 1))
+    if slowest >= 1.0 or not one_cycle_pays(rule.batch, batches, rule.window):
         return none
     begin = max(
         _unchanged_from(rule.columns),
         _unchanged_from(rule.recursion.transpose(1, 0, 2)) + rule.window,
     )
+    start = float(np.max(np.abs(rule.constant[0]), initial=1.0))
+    if start > 1.0:  # it is forgotten later than what gradients of order 1 leave
+        begin += math.ceil(math.log(start) / -math.log(slowest)) if slowest > 0.0 else 1
     begin += rule.window + batches
     if begin >= steps:
         return none
@@ -201,7 +204,7 @@ def grouped_rule(
         sweep=loops["sweep"],
         response=loops["response"],
         repeats=steps,
-        cycle=np.zeros((count, batches, batches)),
+        cycle=np.zeros((count, 1, 1)),
     )
     if steps == 0:
         return rule

@@ -15,7 +15,12 @@ from stepbias.theory.tracing import GRADIENT, POSITION, parameter_symbol, state_
 
 # Parameters whose names are not their symbols.
 _LATEX = {"eps": r"\varepsilon", "eps_root": r"\varepsilon_{root}", "weight_decay": r"\lambda"}
+_NAMES = {sympy.Symbol(name, real=True): text for name, text in _LATEX.items()}
 _h = sympy.Symbol("h", positive=True)
+
+
+def _latex(expression: Any) -> str:
+    return str(sympy.latex(expression, symbol_names=_NAMES))
 
 
 @dataclass(frozen=True)
@@ -34,8 +39,7 @@ class Equation:
 
     def latex(self) -> str:
         """The equation, and a line for every sum in it."""
-        names = {sympy.Symbol(name, real=True): text for name, text in _LATEX.items()}
-        lines = [rf"\dot\theta_j = {sympy.latex(self.rate, symbol_names=names)}"]
+        lines = [rf"\dot\theta_j = {_latex(self.rate)}"]
         lines += [rf"{sympy.latex(symbol)} = {text}" for symbol, text in self.where.items()]
         return " \\\\\n".join(lines)
 
@@ -115,15 +119,26 @@ def _weights(rule: UpdateRule, linear: Linear, r: int) -> dict[Any, str]:
     )
     a, b, c = (rf"\{letter}_{{{r + 1}}}" for letter in ("alpha", "gamma", "kappa"))
     product = rf"\prod_{{l=k+1}}^{{{last}}} {a}(l)"
-    told = [rf"{b}(k) {product}", rf"{a}(n) = {sympy.latex(decay)}", rf"{b}(n) = {sympy.latex(entry)}"]  # fmt: skip
+    told = [rf"{b}(k) {product}", rf"{a}(n) = {_latex(decay)}", rf"{b}(n) = {_latex(entry)}"]
     where: dict[Any, str] = {sympy.Symbol(f"w_{{{r + 1},n,k}}"): r",\quad ".join(told)}
     start = rule.start[r]
-    parts = [rf"{start:g} \prod_{{l=0}}^{{{last}}} {a}(l)"] if start else []
+    parts = [rf"{start!r} \prod_{{l=0}}^{{{last}}} {a}(l)"] if start else []
     if offset != 0:
-        parts.append(rf"\sum_{{k=0}}^{{{last}}} {c}(k) {product},\quad {c}(n) = {sympy.latex(offset)}")  # fmt: skip
+        parts.append(rf"\sum_{{k=0}}^{{{last}}} {c}(k) {product},\quad {c}(n) = {_latex(offset)}")
     if parts:
         where[sympy.Symbol(f"S_{{{r + 1},n}}")] = " + ".join(parts)
     return where
+
+
+def _counters(rule: UpdateRule) -> dict[Any, str]:
+    """What the states that depend on the step alone are: where they begin, and how one follows from the last."""
+    return {
+        sympy.Symbol(
+            f"c_{i}", real=True
+        ): rf"c_{{{i}}}(n),\quad c_{{{i}}}(0) = {rule.initial[i]!r},\quad "
+        rf"c_{{{i}}}(n+1) = {_latex(_plain(rule.trace.states[i], rule))}"
+        for i in rule.counters
+    }
 
 
 def _grouped(rule: UpdateRule, linear: Linear, order: int) -> Equation:
@@ -140,7 +155,7 @@ def _grouped(rule: UpdateRule, linear: Linear, order: int) -> Equation:
     where: dict[Any, str] = {}
     added = r"\sum_{k\le n}" if linear.after else r"\sum_{k<n}"
     for r, feed in enumerate(linear.feed):
-        phi = sympy.latex(_plain(feed, rule))
+        phi = _latex(_plain(feed, rule))
         weights = _weights(rule, linear, r)
         weight, *beginning = map(str, weights)
         begun = "".join(f" + {symbol}" for symbol in beginning)
@@ -161,7 +176,7 @@ def _grouped(rule: UpdateRule, linear: Linear, order: int) -> Equation:
             )
     if rate.has(GRADIENT):
         where[sympy.Symbol("g", real=True)] = r"\nabla_j E_n"
-    return Equation(_plain(rate.xreplace(named), rule), where | _BATCH)
+    return Equation(_plain(rate.xreplace(named), rule), where | _counters(rule) | _BATCH)
 
 
 def _dense(order: int) -> Equation:

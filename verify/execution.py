@@ -112,10 +112,10 @@ def execute(
                 unit = queue.take(sum(unit.interpreted for unit in measuring.values()))
                 measuring[pool.submit(finish, unit)] = unit
 
+        fill()
         for claim in {unit.claim.id: unit.claim for unit in units}.values():
             if not missing[claim.id]:
                 judge(claim)
-        fill()
         import scipy.stats  # noqa: F401  (the verdicts need it, and this thread has nothing to do but wait)
 
         try:

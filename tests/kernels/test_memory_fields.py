@@ -263,7 +263,7 @@ def test_an_order_that_repeats_changes_nothing(
     at = range(rule.repeats + 1, rule.repeats + 1 + len(order))
     kept = {n: field(optimizer, loss, n, schedule[: n + 1]) for n in at}
     monkeypatch.setattr(rule_tables, "_TABLES", OrderedDict())  # not those just made
-    monkeypatch.setattr(rule_tables, "is_periodic", lambda *_: False)
+    monkeypatch.setattr(rule_tables, "one_cycle_pays", lambda *_: False)
     for n, one_cycle in kept.items():
         summed = field(optimizer, loss, n, schedule[: n + 1])
         allowed = 8.0 * UNIT * n * (np.abs(summed).max() + 10.0 * H * n)
@@ -271,6 +271,24 @@ def test_an_order_that_repeats_changes_nothing(
         leading = field(optimizer, loss, n, schedule[: n + 1], LEADING)
         # what is compared is there: the O(h) part is far above what is allowed
         assert np.abs(summed - leading).max() > 1e6 * allowed
+
+
+def test_a_large_start_is_forgotten_first() -> None:
+    """The cycle waits until what is left of the start vanishes beside gradients of order 1."""
+    loss, schedule = loss_of(2), np.resize([0, 1], 600)
+
+    def define(start: float) -> Optimizer:
+        return Optimizer.define(lambda g, s, n, theta, q: (0.6 * s[0] + g, (0.6 * s[0] + g,)), (start,))  # fmt: skip
+
+    near, far = (
+        prepare(define(s), loss, THETA, H, 600, schedule, "cpu").rule(define(s), 0)
+        for s in (1.0, 1e30)
+    )
+    assert near.repeats + 100 < far.repeats < 600
+    n = far.repeats
+    one_cycle = field(define(1e30), loss, n, schedule)
+    without = field(define(0.0), loss, n, schedule)
+    assert np.all(np.abs(one_cycle - without) <= 64.0 * UNIT * n)
 
 
 def test_bias_corrected_rules_settle_at_once() -> None:

@@ -106,8 +106,21 @@ def test_what_no_gradient_entered_is_explained() -> None:
         pull=0.1,
     )
     symbol = sympy.Symbol("S_{1,n}")
-    assert sb.modified_equation(started).where[symbol] == r"3 \prod_{l=0}^{n-1} \alpha_{1}(l)"
+    assert sb.modified_equation(started).where[symbol] == r"3.0 \prod_{l=0}^{n-1} \alpha_{1}(l)"
     told = sb.modified_equation(drifting).where
     assert told[symbol].startswith(r"\sum_{k=0}^{n} \kappa_{1}(k)")
     assert told[symbol].endswith(r"\kappa_{1}(n) = pull")
     assert "S_{1,n}" in told[sympy.Symbol("X_1", real=True)]
+
+
+def test_counters_and_parameters_are_named_alike_in_every_line() -> None:
+    nadam = OPTIMIZERS["NAdam warming"]()
+    equation = sb.modified_equation(nadam)
+    counters = [sympy.Symbol(f"c_{i}", real=True) for i in nadam.rule.counters]
+    assert counters
+    for counter in counters:
+        assert "(n+1) = " in equation.where[counter]
+    decayed = sb.Optimizer.define(
+        lambda g, s, n, theta, q: (g, (q.eps * s[0] + g,)), (0.0,), eps=0.5
+    )
+    assert "eps" not in sb.modified_equation(decayed).latex().replace(r"\varepsilon", "")

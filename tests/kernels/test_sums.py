@@ -190,6 +190,15 @@ def test_an_order_that_changes_once_does_not_repeat(changed: int) -> None:
     assert make_rule(0.3, 0.5, 0.0, 1e-2, True, batch, 3).repeats == 500
 
 
+@pytest.mark.parametrize("batches", [2, 11, 12, 40])
+def test_many_batches_are_summed_over_the_window(batches: int) -> None:
+    """m averages of m batches cost more than a window of 60 steps: 8 m^2 + 50 m against 25 x 60."""
+    rule = make_rule(0.3, 0.5, 0.0, 1e-2, True, np.resize(np.arange(batches), 500), batches)
+    assert rule.window == 60
+    assert (rule.repeats < 500) == (batches <= 10)
+    assert rule.mean_cycle.size == (batches**2 if batches <= 10 else 1)
+
+
 @pytest.mark.parametrize("batches", [1, 2, 5])
 def test_weights_of_a_cycle_count_the_steps(batches: int) -> None:
     power = np.random.default_rng(batches).uniform(size=23)

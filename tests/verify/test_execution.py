@@ -82,6 +82,23 @@ def test_what_is_stored_is_not_measured_again_and_judged_all_the_same(tmp_path: 
     assert set(found) == {"a0", "a1", "a2"}
 
 
+def test_what_waits_starts_before_what_is_stored_is_judged(tmp_path: Path) -> None:
+    """A run that goes on: its longest unit begins at once."""
+    execute([Fake(A, "a")], Store(tmp_path, "run"), 1, "cpu")
+    order: list[str] = []
+
+    class Noted(Fake):
+        def run(self, device: str) -> Arrays:
+            order.append(self.key)
+            return super().run(device)
+
+    units = [Noted(A, "a"), Noted(B, "b")]
+    execute(
+        units, Store(tmp_path, "run"), 1, "cpu", None, lambda c, _: order.append(f"judge {c.id}")
+    )
+    assert order == ["b", "judge a", "judge b"]
+
+
 @pytest.mark.parametrize("where", ["measuring", "judging"])
 def test_an_error_ends_the_run_and_what_was_measured_is_kept(tmp_path: Path, where: str) -> None:
     units = [Fake(A, f"a{k}", cost=9.0) for k in range(3)]

@@ -163,8 +163,8 @@ def _shares(name: str, variant: str, setting: Setting, pairs: tuple[Pair, ...]) 
     extra = [] if setting.only is not None else [*extra, *others]
     each = _RUNS[setting.profile] * setting.finer
     shares, lost = [], 0
-    for pair in chosen + extra:
-        at = _other(pair, variant) if pair in chosen else pair
+    rows = [_other(pair, variant) for pair in chosen] + extra
+    for k, at in enumerate(rows):
         found = _counted(setting.seed, each, at)
         hits = (
             found.grown
@@ -173,8 +173,7 @@ def _shares(name: str, variant: str, setting: Setting, pairs: tuple[Pair, ...]) 
         )
         none = _Share(1.0, np.inf, 1.0)
         shares.append(share_of(found.runs - hits, found.runs) if found.runs else none)
-        lost += found.lost if pair in chosen else 0
-    rows = chosen + extra
+        lost += found.lost if k < len(chosen) else 0
     return Samples(
         numbers=np.append(numbers, np.full(len(extra), -1)),
         labels=np.array([label(beta=b, rho=r, eps=_EPSILON, h=_H) for b, r in rows]),
